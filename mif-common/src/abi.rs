@@ -1,0 +1,297 @@
+//! Keys and values of the maps. Every type is `repr(C)` with no padding (the `Pod` derive refuses holes), because the
+//! kernel compares keys bytewise and user space of another version may read the pins.
+//!
+//! Change [`LAYOUT`] with any change here: the daemon adopts pinned maps only when they have its own layout.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::addr::Addr;
+
+/// Version of the map layout and of the meaning of the values.
+pub const LAYOUT: u32 = 1;
+
+/// A PvD's place in the PVD array; 0 is [`NO_PVD`].
+pub type PvdIndex = u32;
+
+/// Stands for "no PvD" in counters and outcomes.
+pub const NO_PVD: PvdIndex = 0;
+
+/// The view of a process without a policy.
+pub const DEFAULT_VIEW: u32 = 0;
+
+/// A deadline that never comes.
+pub const FOREVER: u64 = u64::MAX;
+
+/// What a policy does with its decisions.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Mode {
+    /// Decide and count, change nothing.
+    Observe = 0,
+    /// Repair what can be repaired; pass what cannot.
+    #[default]
+    Prefer = 1,
+    /// Refuse or drop what the view does not allow.
+    Strict = 2,
+}
+
+impl Mode {
+    /// The mode of a raw map value; unknown values are read as [`Mode::Observe`], which changes nothing.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_raw(raw: u32) -> Self {
+        match raw {
+            1 => Self::Prefer,
+            2 => Self::Strict,
+            _ => Self::Observe,
+        }
+    }
+}
+
+/// CONFIG, the only element.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
+pub struct Config {
+    /// `bpf_get_netns_cookie` of the namespace the daemon serves; 0: not configured, every hook passes.
+    pub netns_cookie: u64,
+    /// [`Mode`] of view 0.
+    pub mode: u32,
+    /// [`config_flags`].
+    pub flags: u32,
+    /// Elements of the PVD array.
+    pub pvds: u32,
+    /// [`LAYOUT`] of the writer.
+    pub layout: u32,
+}
+
+/// Bits of [`Config::flags`].
+pub mod config_flags {
+    /// POLICY is not empty: look the cgroup up.
+    pub const POLICIES: u32 = 1 << 0;
+    /// A policy with [`super::Mode::Strict`] exists: tc egress looks at the cgroup of packets that it would pass.
+    pub const STRICT: u32 = 1 << 1;
+    /// Foreign policy rules decide on this host: view 0 only observes, whatever [`super::Config::mode`] says.
+    pub const FOREIGN_RULES: u32 = 1 << 2;
+}
+
+/// POLICY, by cgroup id.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
+pub struct Policy {
+    /// The view that the cgroup may use.
+    pub view: u32,
+    /// [`Mode`].
+    pub mode: u32,
+}
+
+/// VIEW key: is this PvD in that view?
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Pod, Zeroable)]
+pub struct Member {
+    /// The view.
+    pub view: u32,
+    /// The PvD.
+    pub pvd: PvdIndex,
+}
+
+/// Data of a DECISION key, behind the trie's own prefix length (which counts these bits: 32 + the destination's length).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Pod, Zeroable)]
+pub struct DecisionKey {
+    /// The view, big-endian: the trie matches bits in memory order.
+    pub view_be: u32,
+    /// The destination.
+    pub destination: Addr,
+}
+
+impl DecisionKey {
+    /// Bits before the destination.
+    pub const VIEW_BITS: u32 = 32;
+
+    /// The key of a destination in a view.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(view: u32, destination: Addr) -> Self {
+        Self { view_be: view.to_be(), destination }
+    }
+}
+
+/// What a [`Decision`] says.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Verdict {
+    /// Not ours, or the administrator's routing decides: let the kernel do what it would do.
+    #[default]
+    Pass = 0,
+    /// Use this source, interface and next hop.
+    Use = 1,
+    /// No PvD of the view reaches the destination. Stored where a longer prefix must hide a shorter one's answer.
+    None = 2,
+}
+
+impl Verdict {
+    /// The verdict of a raw map value; unknown values are read as [`Verdict::Pass`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_raw(raw: u32) -> Self {
+        match raw {
+            1 => Self::Use,
+            2 => Self::None,
+            _ => Self::Pass,
+        }
+    }
+}
+
+/// DECISION value: one answer, never assembled from several.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Pod, Zeroable)]
+pub struct Decision {
+    /// Boot-time nanoseconds until which this holds, [`FOREVER`] for ever. A dead daemon's answers end here.
+    pub valid_until: u64,
+    /// The source to use.
+    pub source: Addr,
+    /// The next hop, `::` where the destination is on-link or the kernel's own route of the interface knows it.
+    pub next_hop: Addr,
+    /// The interface.
+    pub ifindex: u32,
+    /// The PvD of all of it.
+    pub pvd: PvdIndex,
+    /// [`Verdict`].
+    pub verdict: u32,
+    /// [`decision_flags`].
+    pub flags: u32,
+}
+
+/// Bits of [`Decision::flags`].
+pub mod decision_flags {
+    /// The route behind this is the administrator's (static, or the on-link prefix of an interface that no router
+    /// configures): packets that the kernel sends there leave there, whatever their source.
+    pub const ADMINISTRATOR: u32 = 1 << 0;
+    /// The destination is on-link.
+    pub const ON_LINK: u32 = 1 << 1;
+    /// The destination is an address of this host.
+    pub const LOCAL: u32 = 1 << 2;
+}
+
+/// SOURCE value, by local address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Pod, Zeroable)]
+pub struct Source {
+    /// Boot-time nanoseconds until which the address is valid.
+    pub valid_until: u64,
+    /// The router that packets with this source go to; `::`: ask the kernel's routes of the interface.
+    pub next_hop: Addr,
+    /// The interface that packets with this source leave by.
+    pub ifindex: u32,
+    /// The PvD that carries the address.
+    pub pvd: PvdIndex,
+    /// Destinations that share this many leading bits with the address are on-link (1..=128); 0: none.
+    pub on_link_bits: u32,
+    /// No flag is defined yet; zero.
+    pub flags: u32,
+}
+
+/// PVD element, by [`PvdIndex`]. An all-zero element is a free place.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Pod, Zeroable)]
+pub struct Pvd {
+    /// Boot-time nanoseconds until which any fact of the PvD holds.
+    pub valid_until: u64,
+    /// Its interface.
+    pub ifindex: u32,
+    /// [`pvd_flags`].
+    pub flags: u32,
+}
+
+/// Bits of [`Pvd::flags`].
+pub mod pvd_flags {
+    /// The place is taken.
+    pub const PRESENT: u32 = 1 << 0;
+    /// Named by its network (RFC 8801).
+    pub const EXPLICIT: u32 = 1 << 1;
+    /// Configured by the administrator, not by a router.
+    pub const ADMINISTRATOR: u32 = 1 << 2;
+}
+
+/// STATS element, one a CPU; index = PvD × [`crate::reason::COUNT`] + reason.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
+pub struct Count {
+    /// How often.
+    pub count: u64,
+    /// Octets of the packets counted, 0 at the socket hooks.
+    pub bytes: u64,
+}
+
+/// Which hook speaks.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Hook {
+    /// cgroup/connect6
+    Connect6 = 0,
+    /// cgroup/sendmsg6
+    Sendmsg6 = 1,
+    /// tc egress
+    Egress = 2,
+}
+
+impl Hook {
+    /// The hook's name as its program is called.
+    #[must_use]
+    pub const fn name(raw: u32) -> &'static str {
+        match raw {
+            0 => "connect6",
+            1 => "sendmsg6",
+            2 => "egress",
+            _ => "unknown",
+        }
+    }
+}
+
+/// EVENTS record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
+pub struct Event {
+    /// Boot-time nanoseconds.
+    pub at: u64,
+    /// The cgroup whose policy applied or, without one, of the socket's owner; 0 where unknown.
+    pub cgroup: u64,
+    /// The source chosen or found.
+    pub source: Addr,
+    /// The destination.
+    pub destination: Addr,
+    /// [`Hook`].
+    pub hook: u32,
+    /// [`crate::Reason`].
+    pub reason: u32,
+    /// The PvD, [`NO_PVD`] without one.
+    pub pvd: PvdIndex,
+    /// The interface chosen or, at tc egress, the one that the packet was about to leave by.
+    pub ifindex: u32,
+    /// Thread-group id of the process, 0 at tc egress.
+    pub pid: u32,
+    /// Events of this reason left out on this CPU since the last one sent.
+    pub suppressed: u32,
+}
+
+/// SOCKET storage: what a hook did to this socket, so that it can be told from the application's own choice.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
+pub struct SocketState {
+    /// The source a hook bound, `::` for none.
+    pub source: Addr,
+    /// The interface a hook bound, 0 for none.
+    pub ifindex: u32,
+}
+
+/// State of the event gate of one reason on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
+pub struct Gate {
+    /// Start of the window, boot-time nanoseconds.
+    pub since: u64,
+    /// Events sent in it.
+    pub sent: u32,
+    /// Events left out since the last one sent.
+    pub suppressed: u32,
+}

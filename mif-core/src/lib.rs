@@ -1,0 +1,12 @@
+//! The protocol brain of `mif`: bytes and events in, values out. `now` is an argument; there is no socket, no clock,
+//! no file and no async in here.
+//!
+//! * [`wire`]: Router Advertisements and their options.
+//! * [`pvd`]: provisioning domains from events ([`pvd::PvdSet`]).
+//! * [`select`]: RFC 6724 and RFC 4191 over PvDs, compiled into the kernel's tables.
+//! * [`time`]: instants and deadlines.
+
+pub mod pvd;
+pub mod select;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,140 @@
+//! What happens to a host, in the words of the kernel's netlink messages and of Router Advertisements.
+//!
+//! Events serialise, so that a recorded session replays.
+
+use std::net::Ipv6Addr;
+
+use ipnet::Ipv6Net;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    time::Deadline,
+    wire::{RouterAdvertisement, RouterPreference},
+};
+
+/// Something that happened.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// A valid Router Advertisement (RFC 4861 §6.1.2) arrived.
+    RouterAdvertisement {
+        /// The interface it arrived on.
+        ifindex: u32,
+        /// Its source, a link-local address.
+        router: Ipv6Addr,
+        /// What it said.
+        advertisement: RouterAdvertisement,
+    },
+    /// An interface appeared or changed (RTM_NEWLINK).
+    Link(Link),
+    /// An interface is gone (RTM_DELLINK), and all that was on it.
+    LinkGone {
+        /// Which.
+        ifindex: u32,
+    },
+    /// An address appeared or changed (RTM_NEWADDR).
+    Address(Address),
+    /// An address is gone (RTM_DELADDR).
+    AddressGone {
+        /// Its interface.
+        ifindex: u32,
+        /// The address.
+        address: Ipv6Addr,
+    },
+    /// A route appeared or changed (RTM_NEWROUTE).
+    Route(KernelRoute),
+    /// A route is gone (RTM_DELROUTE).
+    RouteGone(KernelRoute),
+    /// What is known of a router's reachability changed (RTM_NEWNEIGH, RFC 4861 §7.3).
+    Neighbour {
+        /// The interface.
+        ifindex: u32,
+        /// The neighbour.
+        address: Ipv6Addr,
+        /// False once neighbour unreachability detection gave up on it (NUD_FAILED).
+        reachable: bool,
+    },
+    /// A netlink dump begins: what it does not repeat before [`Event::ResyncEnd`] is gone.
+    ResyncBegin,
+    /// The dump is complete.
+    ResyncEnd,
+}
+
+/// An interface.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Link {
+    /// Its index.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// Administratively up with carrier (`IFF_UP` and `IFF_LOWER_UP`).
+    pub up: bool,
+    /// The loopback interface (`IFF_LOOPBACK`): never a PvD.
+    pub loopback: bool,
+    /// Its MTU, octets.
+    pub mtu: u32,
+}
+
+/// An address of an interface, as netlink tells it. Host-local ones (loopback, link-local) may come too.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Address {
+    /// The interface.
+    pub ifindex: u32,
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Its prefix length.
+    pub prefix_len: u8,
+    /// IFA_F_TENTATIVE without IFA_F_OPTIMISTIC.
+    pub tentative: bool,
+    /// IFA_F_OPTIMISTIC: in duplicate detection, usable meanwhile (RFC 4429).
+    pub optimistic: bool,
+    /// IFA_F_DADFAILED
+    pub dad_failed: bool,
+    /// IFA_F_DEPRECATED
+    pub deprecated: bool,
+    /// IFA_F_TEMPORARY (RFC 8981).
+    pub temporary: bool,
+    /// IFA_F_PERMANENT: set by hand, without lifetimes.
+    pub permanent: bool,
+    /// IFA_CACHEINFO `ifa_valid`.
+    pub valid_until: Deadline,
+    /// IFA_CACHEINFO `ifa_prefered`.
+    pub preferred_until: Deadline,
+}
+
+/// A route of the kernel, of any table that the main lookup reaches (main and local are; tables behind foreign rules are not).
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct KernelRoute {
+    /// RTA_DST, `::/0` without it.
+    pub prefix: Ipv6Net,
+    /// RTA_OIF, 0 for routes without an interface (blackhole and its kind).
+    pub ifindex: u32,
+    /// RTA_GATEWAY
+    pub gateway: Option<Ipv6Addr>,
+    /// RTA_PRIORITY
+    pub metric: u32,
+    /// RTA_PREF (RFC 4191)
+    pub preference: RouterPreference,
+    /// RTA_PREFSRC
+    pub preferred_source: Option<Ipv6Addr>,
+    /// RTM protocol.
+    pub protocol: RouteProtocol,
+    /// RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW: refuses or passes on.
+    pub refuses: bool,
+    /// RTA_EXPIRES / `rta_cacheinfo.rta_expires`.
+    pub valid_until: Deadline,
+}
+
+/// Who put a route into the kernel (`rtm_protocol`), as far as it matters.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouteProtocol {
+    /// RTPROT_KERNEL: the prefix of an address.
+    Kernel,
+    /// RTPROT_RA: the kernel from a Router Advertisement; also networkd's and NetworkManager's from theirs.
+    RouterAdvertisement,
+    /// `mif` itself (`mif_common::limits` names the number): its own routes are no input.
+    Mif,
+    /// Anybody else: the administrator, by hand or by a daemon (static, boot, dhcp, bgp, ...).
+    Other(u8),
+}

@@ -1,0 +1,3 @@
+//! Provisioning domains from events.
+
+pub mod event;

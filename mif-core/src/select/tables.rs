@@ -1,0 +1,58 @@
+//! The compiled tables, and the trait of whatever stores them.
+
+use std::{collections::BTreeMap, net::Ipv6Addr};
+
+use ipnet::Ipv6Net;
+use mif_common::abi;
+
+/// The contents of the maps DECISION, SOURCE, PVD and VIEW.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Tables {
+    /// DECISION: by view and destination prefix.
+    pub decisions: BTreeMap<(u32, Ipv6Net), abi::Decision>,
+    /// SOURCE: by local address.
+    pub sources: BTreeMap<Ipv6Addr, abi::Source>,
+    /// PVD: by index.
+    pub pvds: BTreeMap<abi::PvdIndex, abi::Pvd>,
+    /// VIEW: by (view, PvD), the group's place (0 is the first).
+    pub members: BTreeMap<(u32, abi::PvdIndex), u32>,
+}
+
+/// One change of the tables.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Op {
+    /// Add or replace a decision.
+    PutDecision(u32, Ipv6Net, abi::Decision),
+    /// Remove a decision.
+    DeleteDecision(u32, Ipv6Net),
+    /// Add or replace a source.
+    PutSource(Ipv6Addr, abi::Source),
+    /// Remove a source.
+    DeleteSource(Ipv6Addr),
+    /// Add or replace a PvD.
+    PutPvd(abi::PvdIndex, abi::Pvd),
+    /// Free a PvD's place.
+    DeletePvd(abi::PvdIndex),
+    /// Add or replace a member of a view.
+    PutMember(u32, abi::PvdIndex, u32),
+    /// Remove a member of a view.
+    DeleteMember(u32, abi::PvdIndex),
+}
+
+/// Whatever stores the tables: the kernel's maps, or a fake that can fail.
+pub trait TableStore {
+    /// What can go wrong.
+    type Error: std::error::Error;
+
+    /// What is stored now.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn load(&self) -> Result<Tables, Self::Error>;
+
+    /// Applies one change.
+    ///
+    /// # Errors
+    /// When the store refuses it, for instance because it is full.
+    fn apply(&mut self, op: &Op) -> Result<(), Self::Error>;
+}

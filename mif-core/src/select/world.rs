@@ -1,0 +1,124 @@
+//! What selection looks at: a snapshot of the PvDs, free of how they came to be.
+
+use std::net::Ipv6Addr;
+
+use ipnet::Ipv6Net;
+use mif_common::abi::PvdIndex;
+use serde::{Deserialize, Serialize};
+
+use crate::{time::Deadline, wire::RouterPreference};
+
+/// All that a selection depends on.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+pub struct World {
+    /// The PvDs, in any order; their indices differ.
+    pub pvds: Vec<Pvd>,
+    /// Every address of the host, also tentative ones: destinations that are the host itself.
+    pub local_addresses: Vec<Ipv6Addr>,
+    /// The views with groups of their own. View 0, which has all PvDs in one group, is not listed.
+    pub views: Vec<View>,
+}
+
+/// A PvD as selection sees it.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Pvd {
+    /// Its place in the PVD array, not 0.
+    pub index: PvdIndex,
+    /// Its interface.
+    pub ifindex: u32,
+    /// What the administrator configured; see [`Origin`].
+    pub origin: Origin,
+    /// Named by its network (RFC 8801).
+    pub explicit: bool,
+    /// RFC 8801 §4.3 `noInternet`: its default routes are not offered.
+    pub no_internet: bool,
+    /// Its sources.
+    pub sources: Vec<Source>,
+    /// Its routes, on-link prefixes included.
+    pub routes: Vec<Route>,
+    /// How long any fact of it holds.
+    pub valid_until: Deadline,
+}
+
+/// Who configures a PvD or a route.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// A router, by its advertisements.
+    Network,
+    /// The administrator: a static route, an address set by hand, a bridge, a tunnel.
+    Administrator,
+}
+
+/// RFC 4862 §2, as far as selection cares.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AddressState {
+    /// For new flows.
+    Preferred,
+    /// Only if there is nothing better; also optimistic addresses (RFC 4429 §2.1).
+    Deprecated,
+    /// Not assigned yet, or a duplicate: never a candidate.
+    Tentative,
+}
+
+/// A local address as a candidate source.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Source {
+    /// The address, not link-local.
+    pub address: Ipv6Addr,
+    /// For rule 8: the length of the part that is not interface ID (RFC 6724 §2.2).
+    pub prefix_len: u8,
+    /// Its state.
+    pub state: AddressState,
+    /// A temporary address (RFC 8981), for rule 7.
+    pub temporary: bool,
+    /// When it becomes invalid.
+    pub valid_until: Deadline,
+    /// Of the PvDs that own this address, this one carries its packets (exactly one PvD says so).
+    pub carried: bool,
+    /// The routers that advertised a prefix of it, for rule 5.5; empty where unknown.
+    pub advertisers: Vec<Ipv6Addr>,
+}
+
+/// Where a route leads.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NextHop {
+    /// To the destination itself.
+    OnLink,
+    /// To this router.
+    Router(Ipv6Addr),
+}
+
+/// A route of a PvD.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Route {
+    /// The destinations.
+    pub prefix: Ipv6Net,
+    /// Where to.
+    pub next_hop: NextHop,
+    /// RFC 4191 §2.1; Medium where nobody said.
+    pub preference: RouterPreference,
+    /// The smaller the better: the configured metric of the interface, else that of the kernel's route; equal where
+    /// nobody expressed an order.
+    pub metric: u32,
+    /// False once the router is known not to answer (RFC 4191 §3.2); true where nothing is known.
+    pub reachable: bool,
+    /// Who says so.
+    pub origin: Origin,
+    /// A route that refuses or that names a source of its own (blackhole, unreachable, prohibit, `src`): the
+    /// kernel's answer stands, whatever PvDs could do.
+    pub kernel_decides: bool,
+    /// When it ends.
+    pub valid_until: Deadline,
+}
+
+/// What one policy may use.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+pub struct View {
+    /// Its number, not 0.
+    pub id: u32,
+    /// Groups in order of preference; a PvD of an earlier group that reaches the destination wins.
+    pub groups: Vec<Vec<PvdIndex>>,
+}

@@ -1,0 +1,1 @@
+//! Sockets, netlink, maps, pins, the daemon and the CLI of `mif`: moves data in and out of `mif-core`.

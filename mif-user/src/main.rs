@@ -1,0 +1,3 @@
+//! The `mif` binary.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The project tasks: `cargo xtask --help`.
+
+fn main() {}
