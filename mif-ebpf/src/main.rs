@@ -1,0 +1,50 @@
+//! The kernel programs of `mif`: thin hooks over [`mif_common::decide`].
+//!
+//! A hook reads its context into a plain value, asks the decision function, does what the outcome says, and counts
+//! the reason. What a quirk of the kernel needs is in [`sock`] and [`packet`], named.
+#![no_std]
+#![no_main]
+
+mod maps;
+mod packet;
+mod report;
+mod sock;
+mod tables;
+
+use aya_ebpf::{
+    bindings::TC_ACT_OK,
+    macros::{cgroup_sock_addr, classifier},
+    programs::{SockAddrContext, TcContext},
+};
+
+/// A sock_addr program lets the call go on.
+const PROCEED: i32 = 1;
+
+/// `connect(2)` on an AF_INET6 socket.
+#[cgroup_sock_addr(connect6)]
+pub fn connect6(ctx: SockAddrContext) -> i32 {
+    sock::connect6(&ctx).unwrap_or(PROCEED)
+}
+
+/// `sendto(2)` and `sendmsg(2)` with an address on an unconnected AF_INET6 datagram socket.
+#[cgroup_sock_addr(sendmsg6)]
+pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
+    sock::sendmsg6(&ctx).unwrap_or(PROCEED)
+}
+
+/// Every packet about to leave by the interface.
+#[classifier]
+pub fn egress(ctx: TcContext) -> i32 {
+    packet::egress(&ctx).unwrap_or(TC_ACT_OK)
+}
+
+/// The helpers used here are GPL-only; the project is MIT OR Apache-2.0 (see `Documentation/bpf/bpf_licensing.rst`).
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

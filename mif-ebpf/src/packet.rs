@@ -1,0 +1,117 @@
+//! The tc egress hook: the safety net for whatever no socket hook sees.
+
+use core::{mem, ptr};
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{
+        __sk_buff, TC_ACT_OK, TC_ACT_SHOT, bpf_hdr_start_off::BPF_HDR_START_NET, bpf_redir_neigh,
+        bpf_redir_neigh__bindgen_ty_1,
+    },
+    helpers::generated::{bpf_redirect_neigh, bpf_skb_load_bytes_relative},
+    programs::TcContext,
+};
+use mif_common::{
+    Addr, Reason,
+    abi::{Hook, NO_PVD},
+    decide::{self, Outcome, Packet, Rule, Verdict},
+};
+
+use crate::{
+    report::{self, Subject},
+    tables::{self, Maps, PacketSocket},
+};
+
+/// `linux/if_ether.h`
+const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
+/// Offset of the source in the IPv6 header (RFC 8200 §3); the destination follows it.
+const SOURCE_OFFSET: u32 = 8;
+/// `linux/socket.h`
+const AF_INET6: u32 = 10;
+/// `bpf_redirect_neigh` defines no flag.
+const NO_FLAGS: u64 = 0;
+
+#[inline(always)]
+pub fn egress(ctx: &TcContext) -> Option<i32> {
+    let config = tables::config()?;
+    // SAFETY: the context is valid for the program's run.
+    let (protocol, ingress_ifindex, ifindex, len) = unsafe {
+        let skb = ctx.as_ptr().cast::<__sk_buff>();
+        ((*skb).protocol, (*skb).ingress_ifindex, (*skb).ifindex, (*skb).len)
+    };
+    if protocol != ETH_P_IPV6 {
+        return None;
+    }
+    let bytes = u64::from(len);
+    if ingress_ifindex != 0 {
+        report::count(Reason::Forwarded, NO_PVD, bytes);
+        return None;
+    }
+    let Some([source, destination]) = addresses(ctx) else {
+        report::count(Reason::Malformed, NO_PVD, bytes);
+        return None;
+    };
+    let packet = Packet { source, destination, ifindex };
+    let mut rule = Rule::default_of(config);
+    let outcome = decide::egress(&Maps, config, &packet, || {
+        rule = Rule::of(&Maps, config, &PacketSocket(ctx));
+        rule
+    });
+    let subject = Subject { hook: Hook::Egress, source, destination, ifindex };
+    match outcome.verdict {
+        Verdict::Pass => {
+            // Every packet comes by here: an event for each would tell nothing.
+            report::count(outcome.reason, outcome.pvd, bytes);
+            Some(TC_ACT_OK)
+        }
+        Verdict::Refuse => {
+            report::outcome(&outcome, &rule, &subject, bytes);
+            Some(TC_ACT_SHOT)
+        }
+        Verdict::Apply => {
+            report::outcome(&outcome, &rule, &subject, bytes);
+            Some(redirect(&outcome))
+        }
+    }
+}
+
+/// Source and destination, wherever the network header is (tunnels have no link-layer header).
+#[inline(always)]
+fn addresses(ctx: &TcContext) -> Option<[Addr; 2]> {
+    let mut addresses = [Addr::UNSPECIFIED; 2];
+    // SAFETY: the buffer lives on this stack and has the length given.
+    let status = unsafe {
+        bpf_skb_load_bytes_relative(
+            ctx.as_ptr(),
+            SOURCE_OFFSET,
+            (&raw mut addresses).cast(),
+            mem::size_of::<[Addr; 2]>() as u32,
+            BPF_HDR_START_NET,
+        )
+    };
+    (status == 0).then_some(addresses)
+}
+
+/// Sends the packet by the outcome's interface to its next hop, or to the one that the routes of that interface name.
+#[inline(always)]
+fn redirect(outcome: &Outcome) -> i32 {
+    // SAFETY: the parameters live on this stack and have the length given; a null pointer of length 0 asks for a
+    // route lookup.
+    let action = unsafe {
+        if outcome.next_hop.is_unspecified() {
+            bpf_redirect_neigh(outcome.ifindex, ptr::null_mut(), 0, NO_FLAGS)
+        } else {
+            let mut next_hop = bpf_redir_neigh {
+                nh_family: AF_INET6,
+                __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: outcome.next_hop.words },
+            };
+            bpf_redirect_neigh(
+                outcome.ifindex,
+                &raw mut next_hop,
+                mem::size_of::<bpf_redir_neigh>() as i32,
+                NO_FLAGS,
+            )
+        }
+    };
+    action as i32
+}

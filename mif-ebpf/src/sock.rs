@@ -1,0 +1,177 @@
+//! The socket hooks.
+
+use core::mem;
+
+use aya_ebpf::{
+    bindings::{bpf_sock, sockaddr},
+    helpers::generated::{bpf_bind, bpf_get_netns_cookie, bpf_set_retval, bpf_setsockopt},
+    programs::SockAddrContext,
+};
+use mif_common::{
+    Addr, Reason,
+    abi::{Hook, NO_PVD, SocketState},
+    decide::{self, Outcome, Rule, Socket, Verdict},
+};
+
+use crate::{
+    PROCEED, maps,
+    report::{self, Subject},
+    tables::{self, CurrentTask, Maps},
+};
+
+/// A sock_addr program refuses the call.
+const REFUSE: i32 = 0;
+/// `errno.h`
+const ENETUNREACH: i32 = 101;
+/// `asm-generic/socket.h`
+const SOL_SOCKET: i32 = 1;
+/// `asm-generic/socket.h`: bind to an interface by its index.
+const SO_BINDTOIFINDEX: i32 = 62;
+/// `linux/socket.h`
+const AF_INET6: u16 = 10;
+
+/// `struct sockaddr_in6`
+#[repr(C)]
+struct SockaddrIn6 {
+    family: u16,
+    port: u16,
+    flowinfo: u32,
+    address: Addr,
+    scope_id: u32,
+}
+
+pub fn connect6(ctx: &SockAddrContext) -> Option<i32> {
+    let (rule, mut socket) = context(ctx)?;
+    // Only a socket that has something bound can have been bound by us: spare the others the lookup.
+    if socket.ifindex != 0 || !socket.source.is_unspecified() {
+        // SAFETY: the pointer is the storage of this socket, null without one.
+        if let Some(ours) = unsafe { maps::SOCKET.get_ptr_mut(ctx).as_ref() } {
+            socket.ours = *ours;
+        }
+    }
+    let mut outcome = decide::connect(&Maps, &rule, &socket);
+    if matches!(outcome.verdict, Verdict::Apply) {
+        apply(ctx, &socket, &mut outcome);
+    }
+    Some(conclude(Hook::Connect6, &outcome, &rule, &socket))
+}
+
+pub fn sendmsg6(ctx: &SockAddrContext) -> Option<i32> {
+    let (rule, mut socket) = context(ctx)?;
+    // SAFETY: the context is valid for the program's run; the verifier wants word by word.
+    let named = unsafe {
+        let message = &(*ctx.sock_addr).msg_src_ip6;
+        Addr::from_words([message[0], message[1], message[2], message[3]])
+    };
+    if !named.is_unspecified() {
+        socket.source = named;
+    }
+    let outcome = decide::sendmsg(&Maps, &rule, &socket);
+    if matches!(outcome.verdict, Verdict::Apply) {
+        let words = outcome.source.words;
+        // SAFETY: as above; these four words are the writable ones.
+        unsafe {
+            let message = &mut (*ctx.sock_addr).msg_src_ip6;
+            message[0] = words[0];
+            message[1] = words[1];
+            message[2] = words[2];
+            message[3] = words[3];
+        }
+    }
+    Some(conclude(Hook::Sendmsg6, &outcome, &rule, &socket))
+}
+
+/// What both hooks read first; `None` where the socket is none of our business.
+#[inline(always)]
+fn context(ctx: &SockAddrContext) -> Option<(Rule, Socket)> {
+    let Some(config) = tables::config() else {
+        report::count(Reason::NotConfigured, NO_PVD, 0);
+        return None;
+    };
+    // SAFETY: the context is the one the program was called with.
+    if unsafe { bpf_get_netns_cookie(ctx.sock_addr.cast()) } != config.netns_cookie {
+        report::count(Reason::OtherNamespace, NO_PVD, 0);
+        return None;
+    }
+    // SAFETY: the context is valid for the program's run; the verifier wants word by word.
+    let destination = unsafe {
+        let user = &(*ctx.sock_addr).user_ip6;
+        Addr::from_words([user[0], user[1], user[2], user[3]])
+    };
+    if let Some(reason) = decide::exempt(&destination) {
+        report::count(reason, NO_PVD, 0);
+        return None;
+    }
+    // SAFETY: every sock_addr context has its socket; the verifier checks the null test.
+    let sk: &bpf_sock = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk.as_ref()? };
+    let socket = Socket {
+        destination,
+        source: Addr::from_words([sk.src_ip6[0], sk.src_ip6[1], sk.src_ip6[2], sk.src_ip6[3]]),
+        ifindex: sk.bound_dev_if,
+        has_port: sk.src_port != 0,
+        ours: SocketState::default(),
+    };
+    Some((Rule::of(&Maps, config, &CurrentTask), socket))
+}
+
+/// Binds source and interface. The source first: an interface without the source would be *source of one PvD on the
+/// interface of another* for whoever comes after us.
+#[inline(always)]
+fn apply(ctx: &SockAddrContext, socket: &Socket, outcome: &mut Outcome) {
+    if !outcome.source.is_unspecified() && !bind(ctx, outcome.source) {
+        *outcome = Outcome::pass(Reason::BindFailed, outcome.pvd);
+        return;
+    }
+    if outcome.ifindex != 0 && !set_interface(ctx, outcome.ifindex) {
+        outcome.ifindex = 0;
+        outcome.reason = Reason::DeviceFailed;
+    }
+    let mut state = SocketState {
+        source: if outcome.source.is_unspecified() { socket.ours.source } else { outcome.source },
+        ifindex: if outcome.ifindex == 0 { socket.ours.ifindex } else { outcome.ifindex },
+    };
+    let stored = maps::SOCKET.get_or_insert_ptr_mut(ctx, Some(&mut state));
+    if !stored.is_null() {
+        // SAFETY: not null, so it is this socket's storage.
+        unsafe { *stored = state };
+    }
+}
+
+/// `bpf_bind` with port 0: the source is fixed, the port is chosen at connect (BIND_FORCE_ADDRESS_NO_PORT).
+#[inline(always)]
+fn bind(ctx: &SockAddrContext, source: Addr) -> bool {
+    let mut address = SockaddrIn6 { family: AF_INET6, port: 0, flowinfo: 0, address: source, scope_id: 0 };
+    // SAFETY: the address lives on this stack and has the length given.
+    unsafe {
+        bpf_bind(ctx.sock_addr, (&raw mut address).cast::<sockaddr>(), mem::size_of::<SockaddrIn6>() as i32)
+            == 0
+    }
+}
+
+#[inline(always)]
+fn set_interface(ctx: &SockAddrContext, ifindex: u32) -> bool {
+    let mut value = ifindex;
+    // SAFETY: the value lives on this stack and has the length given.
+    unsafe {
+        bpf_setsockopt(
+            ctx.sock_addr.cast(),
+            SOL_SOCKET,
+            SO_BINDTOIFINDEX,
+            (&raw mut value).cast(),
+            mem::size_of::<u32>() as i32,
+        ) == 0
+    }
+}
+
+#[inline(always)]
+fn conclude(hook: Hook, outcome: &Outcome, rule: &Rule, socket: &Socket) -> i32 {
+    let subject =
+        Subject { hook, source: socket.source, destination: socket.destination, ifindex: socket.ifindex };
+    report::outcome(outcome, rule, &subject, 0);
+    if matches!(outcome.verdict, Verdict::Refuse) {
+        // SAFETY: the helper only stores the value.
+        unsafe { bpf_set_retval(-ENETUNREACH) };
+        return REFUSE;
+    }
+    PROCEED
+}

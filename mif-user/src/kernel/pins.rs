@@ -1,0 +1,430 @@
+//! Where an installation lives in bpffs, and how one replaces another without a moment in between.
+//!
+//! ```text
+//! /sys/fs/bpf/mif/maps/NAME            the maps
+//!                /programs/NAME        the programs
+//!                /links/PROGRAM@ID     what is attached: to the cgroup with that id, to the interface with that index
+//! ```
+//!
+//! A new installation is built in `mif.new`, filled and attached while the old one still works, then renamed into
+//! place; then the old one goes. For that moment both run: each hook sees what the one before it wrote and finds
+//! nothing left to do.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf,
+    maps::{Map, MapData},
+    pin::PinError,
+    programs::{
+        ProgramInfo, SchedClassifier,
+        links::{FdLink, PinnedLink},
+    },
+};
+use mif_common::abi;
+use mif_core::select::tables::{TableStore as _, Tables};
+use tracing::{debug, warn};
+
+use super::{
+    attach::{self, AttachError, TcBackend},
+    maps::{Maps, MapsError},
+    object::{self, CGROUP_PROGRAMS, EGRESS_PROGRAM, LoadError, Sizes},
+};
+
+/// The folder of the maps.
+pub const MAPS: &str = "maps";
+const PROGRAMS: &str = "programs";
+const LINKS: &str = "links";
+
+/// Why an installation cannot be made or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// Somebody else's pins.
+    #[error(
+        "{directory} holds {name:?}, which mif did not make; name another directory with --bpffs, or remove it by hand"
+    )]
+    Foreign {
+        /// The pin directory.
+        directory: PathBuf,
+        /// What is foreign in it.
+        name: String,
+    },
+    /// A pin cannot be made.
+    #[error("cannot pin {path}: {source}")]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: PinError,
+    },
+    /// A folder cannot be made, read, renamed or removed.
+    #[error("cannot {what} {path}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The programs cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A program cannot be attached.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// A map cannot be opened or filled.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+}
+
+/// How the installation came to be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// There was none.
+    Fresh,
+    /// The pinned one was of the same programs and layout: nothing was touched.
+    Adopted,
+    /// The pinned one was replaced, for this reason.
+    Replaced(String),
+}
+
+/// What to install.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The pin directory.
+    pub directory: PathBuf,
+    /// The cgroup to attach to, and all below it.
+    pub cgroup: PathBuf,
+    /// Map sizes.
+    pub sizes: Sizes,
+    /// How to attach tc.
+    pub tc: TcBackend,
+}
+
+/// Pinned programs, maps and links that this process manages.
+pub struct Installation {
+    directory: PathBuf,
+    tc: TcBackend,
+    egress: SchedClassifier,
+    attached: BTreeSet<u32>,
+    /// The maps.
+    pub maps: Maps,
+    /// How it came to be.
+    pub origin: Origin,
+}
+
+impl Installation {
+    /// Adopts the pinned installation, or builds one aside and puts it in place.
+    ///
+    /// # Errors
+    /// When bpffs holds foreign pins, or the kernel refuses; what was installed before is then still in force.
+    pub fn start(plan: &Plan) -> Result<Self, InstallError> {
+        let directory = &plan.directory;
+        let mut ebpf = object::load(plan.sizes)?;
+        let cgroup = attach::cgroup_id(&plan.cgroup).map_err(io_error("look at", &plan.cgroup))?;
+        remove_tree(&aside(directory, "new"))?;
+        remove_tree(&aside(directory, "old"))?;
+        let origin = match inspect(directory, &ebpf, cgroup, plan.sizes)? {
+            State::Absent => Origin::Fresh,
+            State::Same => Origin::Adopted,
+            State::Other(why) => Origin::Replaced(why),
+        };
+        if origin != Origin::Adopted {
+            build(plan, &mut ebpf, cgroup)?;
+        }
+        let egress = SchedClassifier::from_pin(directory.join(PROGRAMS).join(EGRESS_PROGRAM))
+            .map_err(|source| LoadError::Program { name: EGRESS_PROGRAM, source })?;
+        let mut installation = Self {
+            directory: directory.clone(),
+            tc: plan.tc,
+            egress,
+            attached: BTreeSet::new(),
+            maps: Maps::open(directory)?,
+            origin,
+        };
+        installation.attached = installation.verified_interfaces();
+        Ok(installation)
+    }
+
+    /// The interfaces that tc egress is attached to.
+    #[must_use]
+    pub fn attached(&self) -> &BTreeSet<u32> {
+        &self.attached
+    }
+
+    /// Attaches tc egress to an interface; nothing happens where it is attached already.
+    ///
+    /// # Errors
+    /// When the kernel refuses, for instance because the interface is gone.
+    pub fn attach_interface(&mut self, ifindex: u32) -> Result<(), InstallError> {
+        if self.attached.contains(&ifindex) {
+            return Ok(());
+        }
+        let path = link_path(&self.directory, EGRESS_PROGRAM, ifindex.into());
+        // A pin of an interface that is gone may have its index: its link is dead.
+        remove_file(&path)?;
+        if let Some(link) = attach::egress(&mut self.egress, ifindex, self.tc)? {
+            pin_link(link, &path)?;
+        }
+        self.attached.insert(ifindex);
+        Ok(())
+    }
+
+    /// Detaches tc egress from an interface, also one that is gone.
+    ///
+    /// # Errors
+    /// When the pin cannot be removed.
+    pub fn detach_interface(&mut self, ifindex: u32) -> Result<(), InstallError> {
+        self.attached.remove(&ifindex);
+        if self.tc != TcBackend::Tcx {
+            attach::detach_netlink(ifindex);
+        }
+        remove_file(&link_path(&self.directory, EGRESS_PROGRAM, ifindex.into()))
+    }
+
+    /// The interfaces whose pinned links are alive: an index may have been given to another interface since, and its
+    /// link is dead then.
+    fn verified_interfaces(&self) -> BTreeSet<u32> {
+        let Ok(id) = self.egress.info().map(|info| info.id()) else { return BTreeSet::new() };
+        pinned_interfaces(&self.directory)
+            .into_iter()
+            .filter(|&ifindex| {
+                SchedClassifier::query_tcx(ifindex, aya::programs::TcAttachType::Egress)
+                    .is_ok_and(|(_, programs)| programs.iter().any(|program| program.id() == id))
+            })
+            .collect()
+    }
+}
+
+/// Removes an installation: the hooks stop, all pins go.
+///
+/// # Errors
+/// When bpffs holds foreign pins or refuses.
+pub fn remove(directory: &Path) -> Result<bool, InstallError> {
+    let existed = directory.exists();
+    check_foreign(directory)?;
+    // Links first: a program whose maps are gone would still run.
+    remove_tree(&directory.join(LINKS))?;
+    remove_tree(directory)?;
+    for suffix in ["new", "old"] {
+        remove_tree(&aside(directory, suffix))?;
+    }
+    Ok(existed)
+}
+
+/// The interfaces named by link pins.
+#[must_use]
+pub fn pinned_interfaces(directory: &Path) -> BTreeSet<u32> {
+    names(&directory.join(LINKS))
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|name| name.strip_prefix(EGRESS_PROGRAM)?.strip_prefix('@')?.parse().ok())
+        .collect()
+}
+
+/// The cgroup programs whose links are pinned, with the id of their cgroup.
+#[must_use]
+pub fn pinned_cgroup_links(directory: &Path) -> Vec<(&'static str, u64)> {
+    let names = names(&directory.join(LINKS)).unwrap_or_default();
+    CGROUP_PROGRAMS
+        .iter()
+        .flat_map(|program| {
+            names
+                .iter()
+                .filter_map(move |name| Some((*program, name.strip_prefix(program)?.strip_prefix('@')?.parse().ok()?)))
+        })
+        .collect()
+}
+
+/// What is pinned, compared with what would be.
+enum State {
+    Absent,
+    Same,
+    Other(String),
+}
+
+fn inspect(directory: &Path, ebpf: &Ebpf, cgroup: u64, sizes: Sizes) -> Result<State, InstallError> {
+    if !directory.exists() {
+        return Ok(State::Absent);
+    }
+    check_foreign(directory)?;
+    for name in object::MAPS {
+        let pinned = MapData::from_pin(directory.join(MAPS).join(name)).and_then(|data| data.info());
+        let Ok(pinned) = pinned else { return Ok(State::Other(format!("map {name} is missing"))) };
+        let wanted = ebpf.map(name).and_then(|map| map_data(map)?.info().ok());
+        let shape = |info: &aya::maps::MapInfo| (info.key_size(), info.value_size(), info.max_entries());
+        if wanted.as_ref().map(shape) != Some(shape(&pinned)) {
+            return Ok(State::Other(format!("map {name} has another shape")));
+        }
+    }
+    for name in CGROUP_PROGRAMS.into_iter().chain([EGRESS_PROGRAM]) {
+        let Ok(pinned) = ProgramInfo::from_pin(directory.join(PROGRAMS).join(name)) else {
+            return Ok(State::Other(format!("program {name} is missing")));
+        };
+        if pinned.tag() != object::tag(ebpf, name)? {
+            return Ok(State::Other(format!("program {name} is of another version")));
+        }
+    }
+    match Maps::open(directory) {
+        Ok(maps) if maps.pvd_places() == sizes.pvds => {}
+        Ok(_) => return Ok(State::Other("limits.pvds has changed".into())),
+        Err(error) => return Ok(State::Other(error.to_string())),
+    }
+    for name in CGROUP_PROGRAMS {
+        if PinnedLink::from_pin(link_path(directory, name, cgroup)).is_err() {
+            return Ok(State::Other(format!("{name} is attached to another cgroup")));
+        }
+    }
+    Ok(State::Same)
+}
+
+/// Builds an installation aside, gives it the tables and policies of the old one, attaches it, and renames it into
+/// place.
+fn build(plan: &Plan, ebpf: &mut Ebpf, cgroup: u64) -> Result<(), InstallError> {
+    let directory = &plan.directory;
+    let new = aside(directory, "new");
+    for folder in [new.clone(), new.join(MAPS), new.join(PROGRAMS), new.join(LINKS)] {
+        fs::create_dir(&folder).map_err(io_error("make", &folder))?;
+    }
+    for name in object::MAPS {
+        let path = new.join(MAPS).join(name);
+        let map = ebpf.map(name).and_then(map_data).ok_or(LoadError::Missing(name))?;
+        map.pin(&path).map_err(|source| InstallError::Pin { path, source })?;
+    }
+    for name in CGROUP_PROGRAMS.into_iter().chain([EGRESS_PROGRAM]) {
+        let path = new.join(PROGRAMS).join(name);
+        let program = ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
+        program.pin(&path).map_err(|source| InstallError::Pin { path, source })?;
+    }
+    // The layout of an all-zero CONFIG would not be ours: write it before anybody opens the maps.
+    let config = abi::Config { layout: abi::LAYOUT, pvds: plan.sizes.pvds, ..abi::Config::default() };
+    let path = new.join(MAPS).join("CONFIG");
+    write_config(ebpf, config).map_err(|source| InstallError::Maps(MapsError::Open { path, source }))?;
+    if directory.exists() {
+        match Maps::open(directory).and_then(|old| carry_over(&old, &mut Maps::open(&new)?)) {
+            Ok(()) => {}
+            Err(error) => warn!("the tables of the old installation are not carried over: {error}"),
+        }
+    }
+    for name in CGROUP_PROGRAMS {
+        let link = attach::cgroup(ebpf, name, &plan.cgroup)?;
+        pin_link(link, &link_path(&new, name, cgroup))?;
+    }
+    for ifindex in pinned_interfaces(directory) {
+        let egress = object::program::<SchedClassifier>(ebpf, EGRESS_PROGRAM)?;
+        match attach::egress(egress, ifindex, plan.tc) {
+            Ok(Some(link)) => pin_link(link, &link_path(&new, EGRESS_PROGRAM, ifindex.into()))?,
+            Ok(None) => {}
+            Err(error) => debug!("not attached again: {error}"),
+        }
+    }
+    if directory.exists() {
+        let old = aside(directory, "old");
+        fs::rename(directory, &old).map_err(io_error("rename", directory))?;
+        fs::rename(&new, directory).map_err(io_error("rename", &new))?;
+        remove_tree(&old.join(LINKS))?;
+        remove_tree(&old)
+    } else {
+        fs::rename(&new, directory).map_err(io_error("rename", &new))
+    }
+}
+
+/// Gives a new installation what the old one enforces, so that it enforces the same from its first moment.
+fn carry_over(old: &Maps, new: &mut Maps) -> Result<(), MapsError> {
+    let ops = mif_core::select::diff::diff(&Tables::default(), &old.load()?);
+    for op in &ops {
+        new.apply(op)?;
+    }
+    for (cgroup, policy) in old.policies()? {
+        new.set_policy(cgroup, policy)?;
+    }
+    let pvds = new.config()?.pvds;
+    new.set_config(abi::Config { pvds, ..old.config()? })
+}
+
+fn write_config(ebpf: &mut Ebpf, config: abi::Config) -> Result<(), aya::maps::MapError> {
+    let map = ebpf.map_mut("CONFIG").ok_or(aya::maps::MapError::KeyNotFound)?;
+    let mut array: aya::maps::Array<_, super::maps::Raw<abi::Config>> = map.try_into()?;
+    array.set(0, &super::maps::Raw(config), 0)
+}
+
+/// The data of a map of a kind that we use.
+fn map_data(map: &Map) -> Option<&MapData> {
+    match map {
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::LpmTrie(data)
+        | Map::PerCpuArray(data)
+        | Map::RingBuf(data) => Some(data),
+        _ => None,
+    }
+}
+
+fn pin_link(link: FdLink, path: &Path) -> Result<(), InstallError> {
+    link.pin(path).map(drop).map_err(|source| InstallError::Pin { path: path.into(), source })
+}
+
+fn link_path(directory: &Path, program: &str, id: u64) -> PathBuf {
+    directory.join(LINKS).join(format!("{program}@{id}"))
+}
+
+/// The directory beside `directory` with a suffix to its name.
+fn aside(directory: &Path, suffix: &str) -> PathBuf {
+    let mut name = directory.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+/// Refuses a directory with anything in it that we never make.
+fn check_foreign(directory: &Path) -> Result<(), InstallError> {
+    let ours = |folder: &str, name: &str| match folder {
+        MAPS => object::MAPS.contains(&name),
+        PROGRAMS => CGROUP_PROGRAMS.contains(&name) || name == EGRESS_PROGRAM,
+        _ => name.contains('@'),
+    };
+    let foreign = |name: String| InstallError::Foreign { directory: directory.into(), name };
+    if !directory.exists() {
+        return Ok(());
+    }
+    for folder in names(directory).map_err(io_error("read", directory))? {
+        if ![MAPS, PROGRAMS, LINKS].contains(&folder.as_str()) {
+            return Err(foreign(folder));
+        }
+        let path = directory.join(&folder);
+        for name in names(&path).map_err(io_error("read", &path))? {
+            if !ours(&folder, &name) {
+                return Err(foreign(format!("{folder}/{name}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+fn remove_file(path: &Path) -> Result<(), InstallError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<(), InstallError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InstallError {
+    let path = path.into();
+    move |source| InstallError::Io { what, path, source }
+}

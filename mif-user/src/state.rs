@@ -1,0 +1,103 @@
+//! What the daemon leaves for readers: the names behind the numbers of the maps, and what it could not do.
+//!
+//! The file is written after the maps, so that a reader finds at worst a name too few. It outlives the daemon like the
+//! pins do: `mif status` and `mif pvd` work from both.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use mif_core::{pvd::snapshot::PvdSnapshot, time::Time};
+use serde::{Deserialize, Serialize};
+
+use crate::{files, mode::Mode, policy::Policy};
+
+/// Version of the file.
+pub const FORMAT: u32 = 1;
+
+/// The file.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct State {
+    /// [`FORMAT`]
+    pub format: u32,
+    /// The daemon's process id.
+    pub pid: u32,
+    /// When it started.
+    pub started: Time,
+    /// When this was written.
+    pub written: Time,
+    /// The mode of processes without a policy.
+    pub mode: Mode,
+    /// Foreign policy rules, as text. While there are any, processes without a policy are only observed.
+    pub foreign_rules: Vec<String>,
+    /// Whether they make the daemon only observe (`foreign_rules = "observe"`).
+    pub foreign_rules_observed: bool,
+    /// The interfaces.
+    pub links: Vec<Link>,
+    /// The PvDs.
+    pub pvds: Vec<PvdSnapshot>,
+    /// The policies.
+    pub policies: Vec<Policy>,
+    /// What was ignored or refused, and how often: malformed messages, caps.
+    pub refused: BTreeMap<String, u64>,
+    /// What is wrong now, each with what to do.
+    pub problems: Vec<String>,
+}
+
+/// An interface.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Link {
+    /// Its index.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// Whether it is up with carrier.
+    pub up: bool,
+    /// Whether tc egress is attached to it.
+    pub egress: bool,
+}
+
+impl State {
+    /// Where it is in a state directory.
+    #[must_use]
+    pub fn path(state_dir: &Path) -> PathBuf {
+        state_dir.join("state.json")
+    }
+
+    /// Reads it; `None` where no daemon has written one, or one of another version has.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood.
+    pub fn read(state_dir: &Path) -> io::Result<Option<Self>> {
+        match std::fs::read(Self::path(state_dir)) {
+            Ok(text) => {
+                let state: Self = serde_json::from_slice(&text)?;
+                Ok((state.format == FORMAT).then_some(state))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn write(&self, state_dir: &Path) -> io::Result<()> {
+        files::write_json(&Self::path(state_dir), self)
+    }
+
+    /// The id of the PvD at a place.
+    #[must_use]
+    pub fn pvd_id(&self, index: u32) -> Option<&str> {
+        self.pvds.iter().find(|pvd| pvd.index == index).map(|pvd| pvd.id.as_str())
+    }
+
+    /// The name of an interface.
+    #[must_use]
+    pub fn link_name(&self, ifindex: u32) -> Option<&str> {
+        self.links.iter().find(|link| link.ifindex == ifindex).map(|link| link.name.as_str())
+    }
+}
