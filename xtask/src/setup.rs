@@ -141,11 +141,9 @@ fn tool(workspace: &Workspace, tool: &Tool) -> Result<()> {
     }
     say(&format!("{name} {version}, which {why}"));
     let start = Instant::now();
-    // Not `Workspace::cargo`: the tools are none of the project's and need nothing of it but the pinned toolchain.
-    let mut install = Command::new("cargo");
-    install.args(["install", "--locked", "--force", name, "--version", version, "--root"]).arg(&root);
+    let mut install = workspace.cargo("install");
+    install.args(["--locked", "--force", name, "--version", version, "--root"]).arg(&root);
     let by_hand = sh::line(&install);
-    install.current_dir(&workspace.root);
     sh::run(&mut install, &format!("see cargo's message above; once that is repaired, by hand: {by_hand}"))?;
     println!("setup: {name} {version} installed in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
