@@ -54,7 +54,12 @@ struct Program {
 
 const PROGRAMS: [Program; 3] = [
     Program { name: "ip", package: "iproute2", why: "looks into the lab's namespaces", need: Need::Lab },
-    Program { name: "radvd", package: "radvd", why: "the routers of the kernel tests", need: Need::Lab },
+    Program {
+        name: "radvd",
+        package: "radvd",
+        why: "plays the routers of the kernel tests",
+        need: Need::Lab,
+    },
     Program { name: "g++", package: "g++", why: "compiles libFuzzer", need: Need::Fuzz },
 ];
 
@@ -91,12 +96,13 @@ fn toolchain(workspace: &Workspace) -> Result<()> {
         );
     }
     let mut install = Command::new("rustup");
-    // Rustup's cargo sets this variable for us; with it, rustup would not read the file with the components.
-    install.args(["toolchain", "install"]).current_dir(&workspace.root).env_remove("RUSTUP_TOOLCHAIN");
-    sh::run(
-        &mut install,
-        "see rustup's message above; by hand: `rustup toolchain install` in the project's root",
-    )?;
+    // Rustup's cargo sets this variable for us; with it, rustup would not read the file with the components. And rustup itself
+    // is the user's: installing a toolchain must not replace it.
+    install.args(["toolchain", "install", "--no-self-update"]);
+    install.current_dir(&workspace.root).env_remove("RUSTUP_TOOLCHAIN");
+    let by_hand =
+        format!("see rustup's message above; by hand, in the project's root: {}", sh::line(&install));
+    sh::run(&mut install, &by_hand)?;
     check_version(workspace, channel)
 }
 
@@ -141,11 +147,9 @@ fn tool(workspace: &Workspace, tool: &Tool) -> Result<()> {
     }
     say(&format!("{name} {version}, which {why}"));
     let start = Instant::now();
-    // Not `Workspace::cargo`: the tools are none of the project's and need nothing of it but the pinned toolchain.
-    let mut install = Command::new("cargo");
-    install.args(["install", "--locked", "--force", name, "--version", version, "--root"]).arg(&root);
+    let mut install = workspace.cargo("install");
+    install.args(["--locked", "--force", name, "--version", version, "--root"]).arg(&root);
     let by_hand = sh::line(&install);
-    install.current_dir(&workspace.root);
     sh::run(&mut install, &format!("see cargo's message above; once that is repaired, by hand: {by_hand}"))?;
     println!("setup: {name} {version} installed in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
@@ -187,10 +191,15 @@ fn programs(needs: &[Need]) -> Result<()> {
         println!("setup: Debian's radvd.service stays off: it starts only when {RADVD_CONFIGURATION} exists");
     }
     let packages: Vec<_> = missing.iter().map(|program| program.package).collect();
-    let remedy =
-        format!("see apt-get's message above; by hand, as root: apt-get install {}", packages.join(" "));
-    sh::run(apt_get()?.arg("update"), &remedy)?;
-    sh::run(apt_get()?.args(["install", "--yes", "--no-install-recommends"]).args(&packages), &remedy)?;
+    let by_hand = format!("by hand, as root: apt-get install {}", packages.join(" "));
+    let mut update = apt_get().with_context(|| format!("cannot install Debian packages ({by_hand})"))?;
+    // One broken source among many fails the update, and may have nothing to do with our packages.
+    if let Err(error) = sh::run(update.arg("update"), "trying to install nevertheless") {
+        eprintln!("warning: {error:#}");
+    }
+    let mut install = apt_get()?;
+    install.args(["install", "--yes", "--no-install-recommends"]).args(&packages);
+    sh::run(&mut install, &format!("see apt-get's messages above; {by_hand}"))?;
     match missing.iter().find(|program| sh::which(program.name).is_none()) {
         Some(program) => {
             bail!("package {} is installed, but {} is not in PATH", program.package, program.name)
@@ -209,9 +218,8 @@ fn is_debian(os_release: &str) -> bool {
 }
 
 fn apt_get() -> Result<Command> {
-    let remedy = "cannot install Debian packages";
     // sudo may drop the environment, so the variable is set behind it.
-    let prefix = root_prefix().context(remedy)?.unwrap_or_default();
+    let prefix = root_prefix()?.unwrap_or_default();
     let mut words = prefix.iter().copied().chain(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
     let mut command = Command::new(words.next().expect("the chain ends with three words"));
     command.args(words).arg(format!("-oDPkg::Lock::Timeout={APT_LOCK_SECONDS}"));

@@ -73,3 +73,70 @@ pub(super) fn verify(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) ->
     let expected = !u16::try_from((rest & 0xffff) + (rest >> 16)).expect("at most 0xfffe + 1");
     Err(PacketError::Checksum { read, expected })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::testing::golden::octets;
+
+    /// Checksums computed by another program.
+    #[test]
+    fn vectors() {
+        for (source, destination, message, checksum) in [
+            ("fe80::1", "ff02::1", "86 00 00 00 40 08 07 08 00 00 00 00 00 00 00 00", 0x351f),
+            ("fe80::5eff:fe10:1", "ff02::2", "85 00 00 00 00 00 00 00 01 01 02 00 5e 10 00 01", 0xbf0b),
+            ("fe80::1", "ff02::1", "86 00 00 00 40 08 07", 0x3530),
+        ] {
+            let [source, destination] =
+                [source, destination].map(|text| text.parse::<Ipv6Addr>().expect("an address"));
+            let mut message = octets(message);
+            assert_eq!(
+                verify(source, destination, &message),
+                Err(PacketError::Checksum { read: 0, expected: checksum })
+            );
+            fill(source, destination, &mut message);
+            assert_eq!(u16_at(&message, FIELD), checksum);
+            assert_eq!(verify(source, destination, &message), Ok(()));
+        }
+    }
+
+    #[test]
+    fn too_short_to_have_one() {
+        let mut message = [0x86, 0, 0];
+        fill(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST, &mut message);
+        assert_eq!(message, [0x86, 0, 0]);
+        assert_eq!(verify(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST, &message), Ok(()));
+    }
+
+    proptest! {
+        /// What is expected is what would have been right, and one changed octet is seen.
+        #[test]
+        fn expected_is_right(
+            addresses in any::<(u128, u128)>(),
+            mut message in proptest::collection::vec(any::<u8>(), 4..64),
+            place in any::<proptest::sample::Index>(),
+            change in 1..=u8::MAX,
+        ) {
+            let (source, destination) = (addresses.0.into(), addresses.1.into());
+            fill(source, destination, &mut message);
+            prop_assert_eq!(verify(source, destination, &message), Ok(()));
+            let right = u16_at(&message, FIELD);
+
+            let place = place.index(message.len());
+            message[place] ^= change;
+            let read = u16_at(&message, FIELD);
+            match verify(source, destination, &message) {
+                Err(PacketError::Checksum { read: said, expected }) => {
+                    prop_assert_eq!(said, read);
+                    prop_assert_eq!(expected == right, FIELD.contains(&place));
+                    put(&mut message, FIELD, &expected.to_be_bytes());
+                    prop_assert_eq!(verify(source, destination, &message), Ok(()));
+                }
+                // Zero has two forms in one's complement.
+                other => prop_assert!(other.is_ok() && matches!((read, right), (0, 0xffff) | (0xffff, 0))),
+            }
+        }
+    }
+}

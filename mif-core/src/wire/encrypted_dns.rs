@@ -175,3 +175,6 @@ fn put_counted<'a>(out: &'a mut [u8], octets: &[u8]) -> &'a mut [u8] {
     put(place, LENGTH_LEN..LENGTH_LEN + octets.len(), octets);
     rest
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,3 +124,77 @@ impl RaHeader {
         octets
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::testing::{golden, strategy};
+
+    #[test]
+    fn golden() {
+        let golden = golden::header();
+        let octets = golden.octets.try_into().expect("16 octets");
+        assert_eq!(RaHeader::parse(&octets), golden.value);
+        assert_eq!(golden.value.emit(), octets);
+    }
+
+    /// Each bit of the flags octet is its field and nothing else; the reserved one is nothing.
+    #[test]
+    fn flags() {
+        let default = RaHeader { router_lifetime: 1, ..RaHeader::default() };
+        for (flags, header) in [
+            (0x80, RaHeader { managed: true, ..default }),
+            (0x40, RaHeader { other_config: true, ..default }),
+            (0x20, RaHeader { home_agent: true, ..default }),
+            (0x08, RaHeader { preference: RouterPreference::High, ..default }),
+            (0x18, RaHeader { preference: RouterPreference::Low, ..default }),
+            (0x04, RaHeader { proxy: true, ..default }),
+            (0x02, RaHeader { snac: true, ..default }),
+            (0x01, default),
+        ] {
+            let mut octets = default.emit();
+            octets[field::FLAGS] = flags;
+            assert_eq!(RaHeader::parse(&octets), header, "{flags:#04x}");
+            assert_eq!(header.emit()[field::FLAGS], flags & 0xfe, "{flags:#04x}");
+        }
+    }
+
+    /// RT-4191-2.2-a and RA-8319-4-a: Prf by its bits and the lifetime.
+    #[test]
+    fn rfc4191_2_2() {
+        for (prf, router_lifetime, preference) in [
+            (0b00, 1800, RouterPreference::Medium),
+            (0b01, 1800, RouterPreference::High),
+            (0b11, u16::MAX, RouterPreference::Low),
+            (0b10, 1800, RouterPreference::Medium),
+            (0b01, 0, RouterPreference::Medium),
+            (0b11, 0, RouterPreference::Medium),
+        ] {
+            let mut octets = RaHeader { router_lifetime, ..RaHeader::default() }.emit();
+            octets[field::FLAGS] = prf << RouterPreference::SHIFT;
+            let header = RaHeader::parse(&octets);
+            assert_eq!(
+                (header.preference, header.router_lifetime),
+                (preference, router_lifetime),
+                "{prf:02b}"
+            );
+        }
+        let withdrawn = RaHeader { preference: RouterPreference::High, ..RaHeader::default() };
+        assert_eq!(withdrawn.emit()[field::FLAGS], 0, "RFC 4191 §2.2: Prf is 00 with a lifetime of 0");
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(header in strategy::ra_header()) {
+            prop_assert_eq!(RaHeader::parse(&header.emit()), header);
+        }
+
+        #[test]
+        fn any_octets(octets in any::<[u8; RaHeader::LEN]>()) {
+            let header = RaHeader::parse(&octets);
+            prop_assert_eq!(RaHeader::parse(&header.emit()), header);
+        }
+    }
+}

@@ -263,3 +263,125 @@ impl PartialOrd for DomainName {
         Some(self.cmp(other))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, iter};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::testing::strategy;
+
+    /// A name of this many characters, in labels of 63 and what is left.
+    fn long(length: usize) -> String {
+        let label = |length| "a".repeat(length);
+        let full = length / (LABEL_MAX + 1);
+        let labels: Vec<_> =
+            iter::repeat_n(label(LABEL_MAX), full).chain([label(length % (LABEL_MAX + 1))]).collect();
+        labels.join(".")
+    }
+
+    #[test]
+    fn text() {
+        for (text, expected) in [
+            ("example.org", Ok("example.org")),
+            ("EXAMPLE.org.", Ok("EXAMPLE.org")),
+            ("_dns.resolver-1.arpa", Ok("_dns.resolver-1.arpa")),
+            ("a", Ok("a")),
+            ("", Err(NameError::Empty)),
+            (".", Err(NameError::Empty)),
+            ("..", Err(NameError::EmptyLabel { at: 0 })),
+            ("a..b", Err(NameError::EmptyLabel { at: 2 })),
+            (".a", Err(NameError::EmptyLabel { at: 0 })),
+            ("a b", Err(NameError::LabelOctet { at: 1, octet: b' ' })),
+            ("org.ex/ample", Err(NameError::LabelOctet { at: 6, octet: b'/' })),
+            ("m\u{fc}nchen.de", Err(NameError::LabelOctet { at: 1, octet: 0xc3 })),
+            (&long(63), Ok(&long(63))),
+            (&"a".repeat(64), Err(NameError::LabelTooLong { at: 0, length: 64 })),
+            (&format!("a.{}", "b".repeat(64)), Err(NameError::LabelTooLong { at: 2, length: 64 })),
+            (&long(253), Ok(&long(253))),
+            (&format!("{}.", long(253)), Ok(&long(253))),
+            (&long(254), Err(NameError::TooLong)),
+        ] {
+            let name = text.parse::<DomainName>();
+            assert_eq!(name.as_ref().map(DomainName::as_str).map_err(|error| *error), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn wire() {
+        for (octets, expected) in [
+            (&b"\x07example\x03org\x00"[..], Ok(("example.org", 13))),
+            (b"\x01a\x00\x03rest", Ok(("a", 3))),
+            (b"", Err(NameError::Truncated { octets: 0 })),
+            (b"\x00", Err(NameError::Empty)),
+            (b"\x01a", Err(NameError::Truncated { octets: 2 })),
+            (b"\x07exam", Err(NameError::Truncated { octets: 5 })),
+            (b"\x01a\xc0\x00", Err(NameError::LabelType { at: 2, octet: 0xc0 })),
+            (b"\x40a\x00", Err(NameError::LabelType { at: 0, octet: 0x40 })),
+            (b"\x03a.b\x00", Err(NameError::LabelOctet { at: 2, octet: b'.' })),
+            (b"\x03a\x00b\x00", Err(NameError::LabelOctet { at: 2, octet: 0 })),
+            (b"\x02a\n\x00", Err(NameError::LabelOctet { at: 2, octet: b'\n' })),
+        ] {
+            let name = DomainName::from_wire(octets);
+            let name = name.as_ref().map(|(name, taken)| (name.as_str(), *taken)).map_err(|error| *error);
+            assert_eq!(name, expected, "{octets:?}");
+        }
+    }
+
+    /// RFC 1035 §2.3.4: 255 octets, of text 253.
+    #[test]
+    fn longest() {
+        for (last, expected) in [(61, Ok(NAME_MAX)), (62, Err(NameError::TooLong))] {
+            let mut octets = Vec::new();
+            for length in [63, 63, 63, last] {
+                octets.push(length);
+                octets.extend(iter::repeat_n(b'a', length.into()));
+            }
+            octets.push(0);
+            assert_eq!(DomainName::from_wire(&octets).map(|(_, taken)| taken), expected, "{last}");
+        }
+    }
+
+    #[test]
+    fn deserialize_checks() {
+        type Deserializer<'a> = serde::de::value::StrDeserializer<'a, serde::de::value::Error>;
+        let deserialize = |text| DomainName::deserialize(Deserializer::new(text));
+        assert_eq!(deserialize("example.org").expect("a name").as_str(), "example.org");
+        let error = deserialize("a..b").expect_err("an empty label");
+        assert_eq!(error.to_string(), NameError::EmptyLabel { at: 2 }.to_string());
+    }
+
+    /// PV-8801-3.4-g: names compare without case and trailing dot, and so do their hashes.
+    #[test]
+    fn rfc4343() {
+        let name = |text: &str| text.parse::<DomainName>().expect("a name");
+        assert_eq!(name("EXAMPLE.org."), name("example.ORG"));
+        assert_ne!(name("example.org"), name("example.com"));
+        assert_eq!(HashSet::from([name("EXAMPLE.org."), name("example.ORG")]).len(), 1);
+        assert!(name("A.b") < name("a.C"));
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(name in strategy::domain_name(), behind in proptest::collection::vec(any::<u8>(), 0..4)) {
+            let mut octets = Vec::new();
+            name.emit(&mut octets);
+            prop_assert_eq!(octets.len(), name.buffer_len());
+            octets.extend(behind);
+            let (parsed, taken) = DomainName::from_wire(&octets).expect("what was emitted");
+            prop_assert_eq!(parsed.as_str(), name.as_str());
+            prop_assert_eq!(taken, name.buffer_len());
+            prop_assert_eq!(name.to_string().parse::<DomainName>(), Ok(name));
+        }
+
+        #[test]
+        fn order_is_that_of_equality(a in strategy::domain_name(), b in strategy::domain_name()) {
+            prop_assert_eq!(a.cmp(&b) == Ordering::Equal, a == b);
+            let upper: DomainName = a.as_str().to_ascii_uppercase().parse().expect("still a name");
+            prop_assert_eq!(a.cmp(&upper), Ordering::Equal);
+            prop_assert_eq!(upper.cmp(&b), a.cmp(&b));
+        }
+    }
+}

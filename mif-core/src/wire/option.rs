@@ -340,3 +340,6 @@ pub(super) fn emit_data(kind: u8, data: &[u8], out: &mut Vec<u8>) -> Result<(), 
 pub(super) fn data(option: &[u8]) -> &[u8] {
     option.get(field::DATA..).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,3 +146,6 @@ impl PvdOption {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,3 +79,62 @@ impl RouterSolicitation {
         Ok(icmp)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::{
+        ALL_ROUTERS,
+        testing::{golden::octets, strategy},
+    };
+
+    #[test]
+    fn rfc4861_4_1() {
+        let ethernet = Some(octets("02 00 5e 10 00 01"));
+        for (hex, expected) in [
+            ("85 00 00 00 00 00 00 00", Ok(None)),
+            ("85 00 12 34 ff ff ff ff", Ok(None)),
+            ("85 00 00 00 00 00 00 00 01 01 02 00 5e 10 00 01", Ok(ethernet.clone())),
+            (
+                "85 00 00 00 00 00 00 00 0e 01 00 01 02 03 04 05 01 01 02 00 5e 10 00 01 01 01 ff ff ff ff ff ff",
+                Ok(ethernet),
+            ),
+            ("", Err(ParseError::TooShort { octets: 0, minimum: 8 })),
+            ("85 00 00 00 00 00 00", Err(ParseError::TooShort { octets: 7, minimum: 8 })),
+            ("86 00 00 00 00 00 00 00", Err(ParseError::WrongType { kind: 134, expected: 133 })),
+            ("85 01 00 00 00 00 00 00", Err(ParseError::WrongCode { code: 1 })),
+            (
+                "85 00 00 00 00 00 00 00 01 00 02 00 5e 10 00 01",
+                Err(ParseError::ZeroLengthOption { kind: 1, offset: 8 }),
+            ),
+        ] {
+            let parsed = RouterSolicitation::parse(&octets(hex));
+            assert_eq!(parsed.map(|solicitation| solicitation.source_link_layer_address), expected, "{hex}");
+        }
+    }
+
+    #[test]
+    fn emit() {
+        let source = "fe80::5eff:fe10:1".parse().expect("an address");
+        let solicitation =
+            RouterSolicitation { source_link_layer_address: Some(octets("02 00 5e 10 00 01")) };
+        assert_eq!(
+            solicitation.emit_between(source, ALL_ROUTERS),
+            Ok(octets("85 00 bf 0b 00 00 00 00 01 01 02 00 5e 10 00 01"))
+        );
+        assert_eq!(RouterSolicitation::default().emit(), Ok(octets("85 00 00 00 00 00 00 00")));
+        let odd = RouterSolicitation { source_link_layer_address: Some(vec![0; 7]) };
+        assert_eq!(odd.emit(), Err(EmitError::PartialUnit { kind: 1, octets: 7 }));
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(solicitation in strategy::router_solicitation()) {
+            let icmp = solicitation.emit().expect("it can be sent");
+            prop_assert_eq!(icmp.len(), solicitation.buffer_len());
+            prop_assert_eq!(RouterSolicitation::parse(&icmp), Ok(solicitation));
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What each step of `cargo xtask test` runs.
 
-use std::{fmt, process::Command};
+use std::{fmt, io::IsTerminal, process::Command};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -72,9 +72,11 @@ impl fmt::Display for Step {
 /// Runs one step; what its test runners report goes into `tally`.
 pub fn run(workspace: &Workspace, step: Step, args: &Args, tally: &mut Tally) -> Result<()> {
     match step {
-        Step::Fmt => {
-            all(["Cargo.toml", EBPF_MANIFEST, FUZZ_MANIFEST].map(|manifest| fmt(workspace, manifest)))
-        }
+        Step::Fmt => all([
+            fmt(workspace, &["--all"]),
+            fmt(workspace, &["--manifest-path", EBPF_MANIFEST]),
+            fmt(workspace, &["--manifest-path", FUZZ_MANIFEST]),
+        ]),
         Step::Deps => deps::check(workspace),
         Step::Clippy => clippy(workspace),
         Step::Unit => {
@@ -103,11 +105,16 @@ pub fn run(workspace: &Workspace, step: Step, args: &Args, tally: &mut Tally) ->
     }
 }
 
-fn fmt(workspace: &Workspace, manifest: &str) -> Result<()> {
+fn fmt(workspace: &Workspace, which: &[&str]) -> Result<()> {
     let mut fmt = workspace.cargo("fmt");
-    fmt.args(["--all", "--manifest-path", manifest]);
+    fmt.args(which);
     let remedy = format!("run: {}", sh::line(&fmt));
-    sh::run(fmt.arg("--check"), &remedy)
+    fmt.arg("--check");
+    // rustfmt colours its differences also when nobody looks.
+    if !std::io::stdout().is_terminal() {
+        fmt.args(["--", "--color", "never"]);
+    }
+    sh::run(&mut fmt, &remedy)
 }
 
 fn clippy(workspace: &Workspace) -> Result<()> {
