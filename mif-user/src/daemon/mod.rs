@@ -1,9 +1,66 @@
 //! The daemon: sockets and timers send messages to one task, which owns the PvDs and writes the maps.
 //!
-//! * [`owner`]: that task's state.
+//! * [`run()`]: start, the loop, the end.
+//! * [`owner`]: the state of that task.
+//! * [`filter`]: which interfaces are ours.
+//! * [`soliciting`]: Router Solicitations, interface by interface.
 //! * [`journal`]: the Router Advertisements kept for the next start.
-//! * [`server`]: the control socket.
+//! * [`server`]: the control socket; [`watch`]: what watchers are told.
 
+use std::{collections::BTreeMap, path::PathBuf};
+
+use crate::{
+    kernel::{attach::TcBackend, object::Sizes},
+    mode::Mode,
+    policy::Groups,
+};
+
+pub mod filter;
 pub mod journal;
 pub mod owner;
+mod run;
 pub mod server;
+pub mod soliciting;
+pub mod watch;
+
+pub use run::run;
+
+/// What the command line and the configuration file decided.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The pin directory.
+    pub pins: PathBuf,
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// The cgroup to attach to; `None`: the root of the first cgroup2 hierarchy.
+    pub cgroup: Option<PathBuf>,
+    /// The interfaces to take; empty: all.
+    pub interfaces: Vec<String>,
+    /// Interfaces not to take.
+    pub ignore_interfaces: Vec<String>,
+    /// Configured metrics by interface name.
+    pub metrics: BTreeMap<String, u32>,
+    /// The mode of processes without a policy.
+    pub mode: Mode,
+    /// Only observe them while foreign policy rules exist.
+    pub observe_foreign_rules: bool,
+    /// Map sizes.
+    pub sizes: Sizes,
+    /// How to attach tc.
+    pub tc: TcBackend,
+    /// Policies of the configuration file.
+    pub policies: Vec<ConfiguredPolicy>,
+    /// Remove everything at the end.
+    pub detach_on_exit: bool,
+}
+
+/// A policy of the configuration file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConfiguredPolicy {
+    /// The cgroup's directory, or its path below the cgroup2 root.
+    pub cgroup: PathBuf,
+    /// The PvDs.
+    pub groups: Groups,
+    /// How firmly.
+    pub mode: Mode,
+}
