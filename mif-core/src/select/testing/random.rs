@@ -167,7 +167,7 @@ pub fn boundary_destinations(world: &World, tables: &Tables) -> BTreeSet<Ipv6Add
     for prefix in routes.chain(counted).chain(whole).chain(locals).chain(rows).chain(scopes).chain(stored) {
         let first = prefix.bits();
         let last = first | u128::MAX.checked_shr(prefix.len().into()).unwrap_or(0);
-        let at = [first.wrapping_sub(1), first, first | (last ^ first) / 3, last, last.wrapping_add(1)];
+        let at = [first.wrapping_sub(1), first, first | ((last ^ first) / 3), last, last.wrapping_add(1)];
         found.extend(at.map(Ipv6Addr::from_bits));
     }
     for source in &sources {
