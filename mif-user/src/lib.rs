@@ -1,1 +1,5 @@
 //! Sockets, netlink, maps, pins, the daemon and the CLI of `mif`: moves data in and out of `mif-core`.
+
+pub mod clock;
+mod fd;
+pub mod net;
