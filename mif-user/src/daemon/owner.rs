@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mif_common::abi::{self, config_flags};
 use mif_core::{
-    pvd::{Change, Preferences, PvdSet, event::Event},
+    pvd::{Change, FindError, Preferences, PvdSet, event::Event},
     select::{
         compile::compile,
         diff::diff,
         tables::{Op, TableStore as _, Tables},
+        world::{self, World},
     },
     time::Time,
 };
@@ -20,7 +21,7 @@ use crate::{
         pins::{InstallError, Installation},
     },
     mode::Mode,
-    policy::Policies,
+    policy::{Groups, Policies},
 };
 
 /// What the administrator decided for the whole host.
@@ -55,6 +56,7 @@ pub struct Owner {
     foreign_rules: Vec<String>,
     /// What the last commit could not do.
     problems: Vec<String>,
+    with_default_router: BTreeSet<u32>,
     changes: Vec<Change>,
     changed: bool,
 }
@@ -81,6 +83,7 @@ impl Owner {
             stored,
             foreign_rules: Vec::new(),
             problems: Vec::new(),
+            with_default_router: BTreeSet::new(),
             changes: Vec::new(),
             changed: true,
         })
@@ -147,6 +150,24 @@ impl Owner {
         self.installation.attached()
     }
 
+    /// The interfaces on which a network offered a default route, as of the last commit.
+    #[must_use]
+    pub fn interfaces_with_default_router(&self) -> BTreeSet<u32> {
+        self.with_default_router.clone()
+    }
+
+    /// The ids of the PvDs that a command named by id, index or beginning of the id.
+    ///
+    /// # Errors
+    /// When a name fits none, or several.
+    pub fn resolve(&self, groups: Groups) -> Result<Groups, FindError> {
+        let id = |name: String| {
+            let index = self.set.find(&name)?;
+            Ok(self.set.id(index).unwrap_or(name))
+        };
+        groups.into_iter().map(|group| group.into_iter().map(id).collect()).collect()
+    }
+
     /// Brings the maps to what the PvDs, the policies and the host's rules say now. If the maps cannot hold it, they
     /// are brought back to what they held: the old tables stay in force, and [`Owner::problems`] says why.
     pub fn commit(&mut self, now: Time) -> Committed {
@@ -156,6 +177,7 @@ impl Owner {
         self.problems.clear();
         let mut world = self.set.world(now, &self.preferences);
         world.views = self.policies.views(|id| self.set.find(id).ok());
+        self.with_default_router = with_default_router(&world);
         let wanted = compile(&world);
         self.attach_interfaces(&wanted);
         for change in &self.changes {
@@ -289,4 +311,14 @@ impl Owner {
         warn!("{error}");
         self.problems.push(error.to_string());
     }
+}
+
+fn with_default_router(world: &World) -> BTreeSet<u32> {
+    let offers_default = |pvd: &&world::Pvd| {
+        let is_default = |route: &world::Route| {
+            route.prefix.prefix_len() == 0 && route.origin == world::Origin::Network && !route.kernel_decides
+        };
+        pvd.routes.iter().any(is_default)
+    };
+    world.pvds.iter().filter(offers_default).map(|pvd| pvd.ifindex).collect()
 }

@@ -451,7 +451,7 @@ impl<'a> Daemon<'a> {
     }
 }
 
-impl Names for &mut Daemon<'_> {
+impl Names for Daemon<'_> {
     fn pvd(&self, index: u32) -> Option<String> {
         self.owner.set.id(index)
     }
