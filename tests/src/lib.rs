@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod deadline;
 pub mod events;
 pub mod footprint;
+pub mod mif;
 pub mod need;
 pub mod netns;
 pub mod packet;
