@@ -331,3 +331,77 @@ impl From<ParameterError> for EmitError {
         Self::Refused(reason.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// Counters and logs are read by these: a change of them is one that users see.
+    #[test]
+    fn names_and_words() {
+        let address = Ipv6Addr::LOCALHOST;
+        let rows = [
+            (
+                OptionError::Length { octets: 24, expected: "32" },
+                "option-length",
+                "option of 24 octets, expected 32",
+            ),
+            (
+                OptionError::PrefixLength { bits: 129, expected: "at most 128" },
+                "prefix-length",
+                "prefix length 129, expected at most 128",
+            ),
+            (
+                OptionError::PrefixLengthCode { code: 6 },
+                "prefix-length-code",
+                "prefix length code 6, expected 0 to 5",
+            ),
+            (
+                OptionError::ReservedPreference,
+                "reserved-preference",
+                "router preference 10 is reserved, expected 00, 01 or 11",
+            ),
+            (
+                OptionError::Address { address },
+                "server-address",
+                "::1 as the address of a server, expected a unicast address of another host",
+            ),
+            (NameError::TooLong.into(), "name-too-long", "name longer than 255 octets on the wire"),
+            (
+                OptionError::NameLength { name: 3, field: 5 },
+                "name-length",
+                "name of 3 octets in a field of 5, expected it to fill the field",
+            ),
+            (OptionError::Empty { what: "server" }, "empty", "no server, expected at least one"),
+            (
+                OptionError::UriOctet { at: 9, octet: 0 },
+                "uri-octet",
+                "octet 0x00 at 9 of a URI, expected 0x21 to 0x7e",
+            ),
+            (
+                OptionError::FieldOverrun { field: "SvcParams", octets: 9, left: 3 },
+                "field-overrun",
+                "SvcParams of 9 octets, but 3 are left",
+            ),
+            (
+                OptionError::AddressLength { octets: 15 },
+                "address-length",
+                "15 octets of addresses, expected a multiple of 16",
+            ),
+            (
+                ParameterError::Order { key: 1, after: 3 }.into(),
+                "parameter-order",
+                "service parameter 1 after 3, expected ascending keys",
+            ),
+            (OptionError::SecondPvd, "second-pvd", "a second PvD option, expected one"),
+            (OptionError::NestedPvd, "nested-pvd", "a PvD option inside a PvD option, expected none"),
+        ];
+        for (error, name, words) in rows {
+            assert_eq!((error.name(), error.to_string().as_str()), (name, words));
+            assert_eq!(EmitError::from(error).name(), name);
+        }
+        assert_eq!(rows.map(|(_, name, _)| name).into_iter().collect::<HashSet<_>>().len(), rows.len());
+    }
+}

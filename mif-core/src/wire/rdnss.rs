@@ -78,8 +78,9 @@ impl RecursiveDnsServers {
         }
         let option = option::begin(out, kind::RECURSIVE_DNS_SERVERS, self.buffer_len())?;
         put(option, field::LIFETIME, &self.lifetime.to_be_bytes());
-        for (place, server) in option[field::ADDRESSES..].chunks_exact_mut(ADDRESS_LEN).zip(&self.servers) {
-            place.copy_from_slice(&server.octets());
+        let (places, _) = option[field::ADDRESSES..].as_chunks_mut();
+        for (place, server) in places.iter_mut().zip(&self.servers) {
+            *place = server.octets();
         }
         Ok(())
     }
