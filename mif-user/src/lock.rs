@@ -12,7 +12,9 @@ use nix::fcntl::{Flock, FlockArg};
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Somebody has it.
-    #[error("a daemon (process {0}) is running with this state directory; stop it first: systemctl stop mif, or kill {0}")]
+    #[error(
+        "a daemon (process {0}) is running with this state directory; stop it first: systemctl stop mif, or kill {0}"
+    )]
     Held(String),
     /// The file cannot be made or locked.
     #[error("cannot lock {0}: {1}")]

@@ -89,7 +89,10 @@ impl Site {
     pub fn complains<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<String> {
         let output = self.mif(args)?;
         if output.status.success() {
-            bail!("mif succeeded and should not have; it printed: {}", String::from_utf8_lossy(&output.stdout));
+            bail!(
+                "mif succeeded and should not have; it printed: {}",
+                String::from_utf8_lossy(&output.stdout)
+            );
         }
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }

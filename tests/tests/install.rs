@@ -139,7 +139,8 @@ fn a_missing_pin_is_repaired_by_the_next_start_and_never_hinders_removal() {
     bounded(3 * PATIENCE, || {
         let place = Place::new()?;
         drop(Installation::start(&place.plan())?);
-        let pins: Vec<String> = place.pinned()?.into_iter().filter(|path| path.matches('/').count() == 2).collect();
+        let pins: Vec<String> =
+            place.pinned()?.into_iter().filter(|path| path.matches('/').count() == 2).collect();
         ensure!(pins.len() > MAPS.len(), "{pins:?}");
         for pin in pins {
             fs::remove_file(place.bpffs.path().join(&pin)).with_context(|| pin.clone())?;

@@ -77,7 +77,10 @@ impl Filter {
     }
 
     /// A route through an interface that is not ours is the administrator's; its default route is no offer to us.
-    fn route(&self, mut route: mif_core::pvd::event::KernelRoute) -> Option<mif_core::pvd::event::KernelRoute> {
+    fn route(
+        &self,
+        mut route: mif_core::pvd::event::KernelRoute,
+    ) -> Option<mif_core::pvd::event::KernelRoute> {
         if route.refuses || self.takes(route.ifindex) {
             return Some(route);
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mif_common::abi::{self, config_flags};
 use mif_core::{
-    pvd::{Change, FindError, Preferences, PvdSet, event::Event},
+    pvd::{Change, FindError, Preferences, PvdSet, PvdSnapshot, event::Event},
     select::{
         compile::compile,
         diff::diff,
@@ -21,7 +21,7 @@ use crate::{
         pins::{InstallError, Installation},
     },
     mode::Mode,
-    policy::{Groups, Policies},
+    policy::{self, Groups, Policies},
 };
 
 /// What the administrator decided for the whole host.
@@ -127,6 +127,12 @@ impl Owner {
         self.changed = true;
     }
 
+    /// Everything known of the PvDs.
+    #[must_use]
+    pub fn snapshot(&self, now: Time) -> Vec<PvdSnapshot> {
+        self.set.snapshot(now, &self.preferences)
+    }
+
     /// What changed since the last call, for watchers and the log.
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
@@ -163,7 +169,7 @@ impl Owner {
     pub fn resolve(&self, groups: Groups) -> Result<Groups, FindError> {
         let id = |name: String| {
             let index = self.set.find(&name)?;
-            Ok(self.set.id(index).unwrap_or(name))
+            Ok(self.set.id_of(index).unwrap_or(name))
         };
         groups.into_iter().map(|group| group.into_iter().map(id).collect()).collect()
     }
@@ -175,8 +181,14 @@ impl Owner {
             return Committed::default();
         }
         self.problems.clear();
-        let mut world = self.set.world(now, &self.preferences);
-        world.views = self.policies.views(|id| self.set.find(id).ok());
+        let set = &self.set;
+        self.preferences.views = self.policies.views(|origin, id| match origin {
+            // The administrator wrote it before the PvD was there, perhaps only the interface's name.
+            policy::Origin::Config => set.find(id).ok(),
+            // The id of a PvD that existed: no other one may take its place.
+            policy::Origin::Command => set.find_exact(id),
+        });
+        let world = self.set.world(now, &self.preferences);
         self.with_default_router = with_default_router(&world);
         let wanted = compile(&world);
         self.attach_interfaces(&wanted);

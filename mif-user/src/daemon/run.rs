@@ -117,7 +117,8 @@ impl<'a> Daemon<'a> {
             let attached =
                 policies.attach(&cgroup, policy.groups.clone(), policy.mode, policy::Origin::Config);
             if let Err(error) = attached {
-                warnings.push(format!("the configured policy of {} is not in force: {error}", cgroup.display()));
+                warnings
+                    .push(format!("the configured policy of {} is not in force: {error}", cgroup.display()));
             }
         }
         for warning in &warnings {
@@ -133,7 +134,7 @@ impl<'a> Daemon<'a> {
         if let Ok(Some(state)) = State::read(&options.state_dir) {
             set.reserve(state.pvds.iter().map(|pvd| (pvd.key.clone(), pvd.index)));
         }
-        let preferences = Preferences { metrics: options.metrics.clone() };
+        let preferences = Preferences { metrics: options.metrics.clone(), views: Vec::new() };
         Ok(Self {
             options,
             owner: Owner::new(set, policies, host, preferences, installation)?,
@@ -288,7 +289,7 @@ impl<'a> Daemon<'a> {
         match message {
             Message::Event(event) => self.event(event),
             Message::ForeignRules(rules) => {
-                self.owner.foreign_rules(rules.iter().map(ToString::to_string).collect());
+                self.owner.foreign_rules(rules.into_iter().map(|rule| rule.text).collect());
                 self.state_is_stale(clock::now());
             }
             Message::RouterAdvertisement(message) if self.synchronised => self.advertisement(message),
@@ -358,7 +359,7 @@ impl<'a> Daemon<'a> {
         if !self.filter.takes(ifindex) {
             return;
         }
-        let meta = PacketMeta { source, destination, hop_limit, checksum: ChecksumMode::Verified };
+        let meta = PacketMeta { source, destination, hop_limit, checksum: ChecksumMode::VerifiedByKernel };
         let parsed = match RouterAdvertisement::parse_packet(&meta, &bytes) {
             Ok(parsed) => parsed,
             Err(error) => {
@@ -368,7 +369,7 @@ impl<'a> Daemon<'a> {
         };
         for ignored in &parsed.ignored {
             debug!("from {source}: {ignored}");
-            self.refuse(&format!("option-{}", ignored.error.name()), 1);
+            self.refuse(&format!("option-{}", ignored.reason.name()), 1);
         }
         let advertisement = parsed.advertisement;
         self.soliciting.heard(ifindex, &advertisement);
@@ -429,7 +430,8 @@ impl<'a> Daemon<'a> {
             egress: attached.contains(&link.ifindex),
         };
         let mut refused = self.refused.clone();
-        refused.extend(self.owner.set.refused().iter().map(|(reason, count)| (reason.name().to_owned(), count)));
+        refused
+            .extend(self.owner.set.refused().iter().map(|(reason, count)| (reason.name().to_owned(), count)));
         let state = State {
             format: FORMAT,
             pid: std::process::id(),
@@ -439,7 +441,7 @@ impl<'a> Daemon<'a> {
             foreign_rules: self.owner.current_foreign_rules().to_vec(),
             foreign_rules_observed: self.options.observe_foreign_rules,
             links: self.links.values().map(link).collect(),
-            pvds: self.owner.set.snapshot(now),
+            pvds: self.owner.snapshot(now),
             policies: self.owner.policies.iter().cloned().collect(),
             refused,
             problems: self.warnings.iter().chain(self.owner.problems()).cloned().collect(),
@@ -453,7 +455,7 @@ impl<'a> Daemon<'a> {
 
 impl Names for Daemon<'_> {
     fn pvd(&self, index: u32) -> Option<String> {
-        self.owner.set.id(index)
+        self.owner.set.id_of(index)
     }
 
     fn interface(&self, ifindex: u32) -> Option<String> {

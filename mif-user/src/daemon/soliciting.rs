@@ -61,7 +61,10 @@ impl Soliciting {
 
     /// The interfaces to solicit on now.
     pub fn due(&mut self, now: Time) -> Vec<u32> {
-        self.up.iter_mut().filter_map(|(ifindex, solicitor)| solicitor.poll(now, random()).then_some(*ifindex)).collect()
+        self.up
+            .iter_mut()
+            .filter_map(|(ifindex, solicitor)| solicitor.poll(now, random()).then_some(*ifindex))
+            .collect()
     }
 }
 
@@ -71,9 +74,7 @@ const MULTICAST: bool = true;
 /// Whether a host gets a default route by this: the effective header's lifetime (RFC 8801 §3.4), or a Route Information
 /// option for `::/0` (RFC 4191 §3.1).
 fn gives_default_route(advertisement: &RouterAdvertisement) -> bool {
-    let is_default = |option: &NdOption| {
-        matches!(option, NdOption::RouteInformation(route) if route.prefix.prefix_len() == 0 && route.route_lifetime != 0)
-    };
+    let is_default = |option: &NdOption| matches!(option, NdOption::RouteInformation(route) if route.prefix.prefix_len() == 0 && route.route_lifetime != 0);
     let pvd = advertisement.options.iter().find_map(|option| match option {
         NdOption::Pvd(pvd) => Some(pvd),
         _ => None,

@@ -7,7 +7,7 @@ use mif_common::{
     Reason,
     abi::{Event, Hook},
 };
-use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
     control::{KernelEvent, Notice},
@@ -30,7 +30,8 @@ pub fn named(event: &Event, names: &impl Names) -> KernelEvent {
     KernelEvent {
         at: event.at,
         hook: Hook::name(event.hook).into(),
-        reason: Reason::from_raw(event.reason).map_or_else(|| event.reason.to_string(), |reason| reason.name().into()),
+        reason: Reason::from_raw(event.reason)
+            .map_or_else(|| event.reason.to_string(), |reason| reason.name().into()),
         pvd: names.pvd(event.pvd),
         source: event.source.into(),
         destination: event.destination.into(),
@@ -54,7 +55,9 @@ impl Ring {
     pub fn open(pins: &Path) -> io::Result<Self> {
         let mut ring = maps::events(pins).map_err(io::Error::other)?;
         while ring.next().is_some() {}
-        Ok(Self { fd: AsyncFd::new(ring)? })
+        // SAFETY: the ring owns one descriptor for its life, and reading it does not exchange that.
+        let fd = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?;
+        Ok(Self { fd })
     }
 
     /// The events that came; at least one.

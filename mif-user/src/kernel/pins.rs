@@ -234,9 +234,9 @@ pub fn pinned_cgroup_links(directory: &Path) -> Vec<(&'static str, u64)> {
     CGROUP_PROGRAMS
         .iter()
         .flat_map(|program| {
-            names
-                .iter()
-                .filter_map(move |name| Some((*program, name.strip_prefix(program)?.strip_prefix('@')?.parse().ok()?)))
+            names.iter().filter_map(move |name| {
+                Some((*program, name.strip_prefix(program)?.strip_prefix('@')?.parse().ok()?))
+            })
         })
         .collect()
 }

@@ -30,7 +30,8 @@ pub fn measure(bench: &mut Bench, packets: u32, rounds: u32, report: &mut Report
         flags: 0,
     };
     installation.maps.apply(&Op::PutSource(bench.source, own))?;
-    let mut noop = EbpfLoader::new().load(&noop_object()?).context("loading the program that does nothing")?;
+    let mut noop =
+        EbpfLoader::new().load(&noop_object()?).context("loading the program that does nothing")?;
     let noop: &mut SchedClassifier = noop.program_mut("noop").context("it has a program")?.try_into()?;
     noop.load()?;
     let egress = SchedClassifier::from_pin(bench.program("egress"))?;

@@ -40,8 +40,14 @@ impl Report {
 
     /// Adds a comparison.
     pub fn add(&mut self, work: &'static str, pvds: u32, without: f64, with: f64, program: Option<f64>) {
-        let row =
-            Row { work, pvds, without_ns: without, with_ns: with, ratio: with / without, program_ns: program };
+        let row = Row {
+            work,
+            pvds,
+            without_ns: without,
+            with_ns: with,
+            ratio: with / without,
+            program_ns: program,
+        };
         self.rows.push(row);
     }
 
@@ -53,7 +59,11 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Linux {}, {} CPUs; nanoseconds for one call or packet, medians", self.kernel, self.cpus)?;
+        writeln!(
+            f,
+            "Linux {}, {} CPUs; nanoseconds for one call or packet, medians",
+            self.kernel, self.cpus
+        )?;
         writeln!(
             f,
             "{:<34} {:>6} {:>10} {:>10} {:>7} {:>9}",

@@ -70,7 +70,9 @@ impl Bench {
             ifindices.insert(number as u32, ifindex);
         }
         let world = World {
-            pvds: (0..pvds).map(|number| pvd(number, *ifindices.get(&number).unwrap_or(&(1000 + number)))).collect(),
+            pvds: (0..pvds)
+                .map(|number| pvd(number, *ifindices.get(&number).unwrap_or(&(1000 + number))))
+                .collect(),
             local_addresses: (0..2).map(source).collect(),
             views: Vec::new(),
         };
