@@ -10,7 +10,8 @@
 //!
 //! # What it costs
 //! Each region looks at the candidates of its own prefix only, n candidates in all regions, m of them in those that
-//! boundaries cut (a dozen rows): O((n + m) log n), whatever the number of PvDs that offer the same.
+//! boundaries cut (a dozen rows): O((n + m) log n) unless the sources nest deeply, whatever the number of PvDs that
+//! offer the same.
 
 use std::{
     collections::HashMap,
