@@ -105,11 +105,16 @@ fn pvd() -> impl Strategy<Value = Pvd> {
         })
 }
 
-/// A world of up to `most` PvDs and four views, of which one has a PvD that does not exist.
+/// A world of up to `most` PvDs, some of them twins but for their index, and up to three views, which may name a PvD
+/// that does not exist.
 pub fn world(most: usize) -> impl Strategy<Value = World> {
     let groups = vec(vec(1..=u32::try_from(most).expect("few") + 1, 0..4), 0..4);
-    (vec(pvd(), 0..=most), vec(address(), 0..3), vec(groups, 0..4)).prop_map(
-        |(mut pvds, local_addresses, views)| {
+    let twins = vec(prop::bool::weighted(0.1), most);
+    (vec(pvd(), 0..=most), twins, vec(address(), 0..3), vec(groups, 0..4)).prop_map(
+        |(mut pvds, twins, local_addresses, views)| {
+            for place in (1..pvds.len()).filter(|place| twins[*place]) {
+                pvds[place] = pvds[place - 1].clone();
+            }
             for (index, pvd) in (1..).zip(&mut pvds) {
                 pvd.index = index;
             }

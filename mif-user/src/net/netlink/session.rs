@@ -323,3 +323,6 @@ fn request(subject: usize, sequence: u32) -> Vec<u8> {
     message.serialize(&mut bytes);
     bytes
 }
+
+#[cfg(test)]
+mod tests;
