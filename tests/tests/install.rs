@@ -40,13 +40,16 @@ impl Place {
         }
     }
 
-    /// What is pinned, as paths below the pin directory's parent.
+    /// What is pinned, as paths below the pin directory's parent; not the kernel's own (`maps.debug`, `progs.debug`).
     fn pinned(&self) -> Result<BTreeSet<String>> {
         let mut found = BTreeSet::new();
         let mut folders = vec![self.bpffs.path().to_owned()];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder)? {
                 let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == "debug") {
+                    continue;
+                }
                 found.insert(path.strip_prefix(self.bpffs.path())?.display().to_string());
                 if path.is_dir() {
                     folders.push(path);
@@ -128,7 +131,7 @@ fn another_size_replaces_the_installation_and_keeps_what_it_enforced() {
         ensure!(second.maps.policies()?.len() == 1);
         let config = second.maps.config()?;
         ensure!((config.netns_cookie, config.pvds) == (42, 16));
-        let left: Vec<_> = place.pinned()?.into_iter().filter(|path| path.starts_with("mif.")).collect();
+        let left: Vec<_> = place.pinned()?.into_iter().filter(|path| path.starts_with("mif-")).collect();
         ensure!(left.is_empty(), "left behind: {left:?}");
         Ok(())
     });
