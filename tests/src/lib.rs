@@ -1,8 +1,14 @@
 //! The lab: a host with several uplinks, its routers and an internet, in namespaces of this process.
+pub mod application;
 pub mod cgroup;
 pub mod deadline;
+pub mod echo;
 pub mod events;
+pub mod flow;
 pub mod footprint;
+pub mod host;
+pub mod internet;
+pub mod isp;
 pub mod need;
 pub mod netns;
 pub mod packet;
@@ -10,4 +16,5 @@ pub mod process;
 pub mod ra_sender;
 pub mod ra_watch;
 pub mod radvd;
+pub mod router;
 pub mod tap;
