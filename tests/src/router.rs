@@ -58,10 +58,12 @@ impl Router {
         /// Set in the host's end of a cable, where the router's has the provider's number.
         const HOST_SIDE: u16 = 0x100;
         veth(end(&namespace, LAN, isp.number), end(link, isp.name, isp.number | HOST_SIDE))?;
-        // The filter is a policy rule, which only forwarded packets meet: those for the router itself and for multicast groups
-        // are found in table local, whose rule comes first. Blackhole and not prohibit: such filters are silent.
+        // The filter is two policy rules, which only forwarded packets meet: those for the router itself and for multicast
+        // groups are found in table local, whose rule comes first. (One rule with `not` would not do: it inverts `iif` as
+        // well, see fib_rule_match in the kernel's net/core/fib_rules.c.) Blackhole and not prohibit: such filters are silent.
         namespace.ip(&format!(
-            "-6 rule add pref 10 iif {LAN} not from {own} blackhole\n\
+            "rule add pref 10 iif {LAN} from {own} lookup main\n\
+             rule add pref 11 iif {LAN} blackhole\n\
              addr add {link_local}/64 dev {LAN} nodad\n\
              addr add {address}/{length} dev {LAN} nodad\n\
              link set {LAN} up",
