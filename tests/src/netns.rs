@@ -80,14 +80,14 @@ impl Namespace {
         command
     }
 
-    /// Runs lines of iproute2 commands (without the word `ip`) in one go.
+    /// Runs lines of iproute2 commands (without the words `ip -6`) in one go.
     ///
     /// # Errors
     /// One of them failed; the message has it and what `ip` said. The lines before it were carried out.
     pub fn ip(&self, batch: &str) -> Result<()> {
         let mut child = self
             .command("ip")
-            .args(["-batch", "-"])
+            .args(["-6", "-batch", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

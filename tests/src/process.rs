@@ -1,7 +1,7 @@
 //! Child processes that do not outlive the lab.
 
 use std::{
-    io::{self, Read as _},
+    io::{self, Read as _, Write as _},
     os::{
         fd::{AsFd, FromRawFd as _, OwnedFd},
         unix::process::CommandExt as _,
@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use nix::{
     libc,
     sys::{
@@ -29,6 +29,7 @@ pub struct Process {
     name: String,
     child: Child,
     pidfd: OwnedFd,
+    unread: Vec<u8>,
 }
 
 impl Process {
@@ -49,7 +50,7 @@ impl Process {
         };
         let child = spawn_from_lasting_thread(command).with_context(|| format!("start {name}"))?;
         let pidfd = pidfd_open(child.id()).with_context(|| format!("pidfd_open of {name}"))?;
-        Ok(Self { name, child, pidfd })
+        Ok(Self { name, child, pidfd, unread: Vec::new() })
     }
 
     /// Its number.
@@ -96,17 +97,37 @@ impl Process {
         self.child.wait().with_context(|| format!("wait for {}", self.name))
     }
 
-    /// Waits for its end and returns what it wrote to its standard output, which is a pipe and took no more than a pipe holds.
+    /// The next line of its standard output, which is a pipe, without the line's end.
     ///
     /// # Errors
-    /// It did not end in time.
-    pub fn output(&mut self) -> Result<(ExitStatus, String)> {
-        let status = self.wait()?;
-        let mut text = String::new();
-        if let Some(stdout) = &mut self.child.stdout {
-            stdout.read_to_string(&mut text).with_context(|| format!("read what {} wrote", self.name))?;
+    /// It ended or closed its output before the end of a line, or wrote none in time.
+    pub fn read_line(&mut self) -> Result<String> {
+        let deadline = Deadline::new(format!("a line from {}", self.name));
+        let stdout =
+            self.child.stdout.as_mut().with_context(|| format!("the output of {} is no pipe", self.name))?;
+        loop {
+            if let Some(end) = self.unread.iter().position(|&octet| octet == b'\n') {
+                let line = self.unread.drain(..=end).take(end).collect();
+                return String::from_utf8(line).with_context(|| format!("{} wrote no UTF-8", self.name));
+            }
+            deadline.readable(&*stdout)?;
+            let mut chunk = [0; 4096];
+            let length = stdout.read(&mut chunk).with_context(|| format!("read what {} wrote", self.name))?;
+            if length == 0 {
+                bail!("{} ended before it had written a line", self.name);
+            }
+            self.unread.extend(&chunk[..length]);
         }
-        Ok((status, text))
+    }
+
+    /// Writes a line to its standard input, which is a pipe.
+    ///
+    /// # Errors
+    /// It ended.
+    pub fn write_line(&mut self, line: &str) -> Result<()> {
+        let stdin =
+            self.child.stdin.as_mut().with_context(|| format!("the input of {} is no pipe", self.name))?;
+        stdin.write_all(format!("{line}\n").as_bytes()).with_context(|| format!("write to {}", self.name))
     }
 
     /// Readable from its end on.
@@ -161,11 +182,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn output_is_returned() {
+    fn lines_are_read_one_by_one() {
         let mut command = Command::new("sh");
-        command.args(["-c", "echo word; exit 3"]).stdout(Stdio::piped());
-        let (status, text) = Process::spawn(command).unwrap().output().unwrap();
-        assert_eq!((status.code(), text.as_str()), (Some(3), "word\n"));
+        command.args(["-c", "printf 'one\\ntwo\\nhalf'; exit 3"]).stdout(Stdio::piped());
+        let mut process = Process::spawn(command).unwrap();
+        assert_eq!(process.read_line().unwrap(), "one");
+        assert_eq!(process.read_line().unwrap(), "two");
+        let error = process.read_line().unwrap_err().to_string();
+        assert_eq!(error, "sh ended before it had written a line");
+        assert_eq!(process.wait().unwrap().code(), Some(3));
     }
 
     #[test]
