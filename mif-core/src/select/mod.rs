@@ -1,4 +1,29 @@
 //! Selection: which source, interface and next hop for a destination.
+//!
+//! * [`world`]: what selection looks at.
+//! * [`policy_table`], [`rfc6724`]: the table and the rules of RFC 6724.
+//! * [`candidate`]: pairs of route and source, and the criteria that choose among them.
+//! * [`literal`]: the procedure for one destination, with its reasons.
+//! * [`mod@compile`]: the tables of all destinations at once; [`mod@diff`]: from one set of tables to the next.
+//! * [`tables`]: the tables and the trait of their stores; [`fake`]: a store for tests; [`host`]: the hooks' view of
+//!   the tables, on the host.
 
+pub mod candidate;
+pub mod compile;
+pub mod diff;
+pub mod fake;
+pub mod host;
+pub mod literal;
+pub mod policy_table;
+pub mod prefix;
+pub mod rfc6724;
 pub mod tables;
 pub mod world;
+
+mod longest_match;
+mod owners;
+#[cfg(test)]
+mod testing;
+
+pub use compile::compile;
+pub use diff::diff;

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 use ipnet::Ipv6Net;
 use mif_common::abi;
 
+use super::prefix::Prefix;
+
 /// The contents of the maps DECISION, SOURCE, PVD and VIEW.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Tables {
@@ -55,4 +57,24 @@ pub trait TableStore {
     /// # Errors
     /// When the store refuses it, for instance because it is full.
     fn apply(&mut self, op: &Op) -> Result<(), Self::Error>;
+}
+
+impl Tables {
+    /// The longest match for a destination in a view, as the trie finds it.
+    #[must_use]
+    pub fn lookup(&self, view: u32, destination: Ipv6Addr) -> Option<(Ipv6Net, &abi::Decision)> {
+        let destination = Prefix::host(destination);
+        let mut longest = destination;
+        loop {
+            // Prefixes are in depth-first order. The last one up to the destination either covers it, or parts from it
+            // behind some bit, and then so does all that is longer and not behind it.
+            let (&(_, net), decision) =
+                self.decisions.range((view, Ipv6Net::default())..=(view, longest.into())).next_back()?;
+            let found = Prefix::from(net);
+            if found.covers(destination) {
+                return Some((net, decision));
+            }
+            longest = Prefix::from_bits(destination.bits(), found.common_len(destination));
+        }
+    }
 }

@@ -1,0 +1,152 @@
+use mif_common::{abi, decide::exempt};
+use proptest::prelude::*;
+
+use super::*;
+use crate::select::{
+    literal,
+    testing::{
+        random::{self, boundary_destinations, shuffled},
+        world,
+    },
+};
+
+/// Compares the tables with the procedure at every destination that could differ.
+fn check(world: &World, also: &[Ipv6Addr]) -> Result<(), TestCaseError> {
+    let tables = compile(world);
+    let destinations = boundary_destinations(world, &tables);
+    for view in world.views.iter().map(|view| view.id).chain([DEFAULT_VIEW]) {
+        for destination in destinations.iter().chain(also) {
+            if exempt(&(*destination).into()).is_some() {
+                continue;
+            }
+            let literal = Decision::from(literal::answer(world, view, *destination));
+            let found = tables.lookup(view, *destination);
+            let decision = found.map_or(Decision::from(Answer::NONE), |(_, decision)| *decision);
+            prop_assert_eq!(
+                decision,
+                literal,
+                "view {} destination {} matched {:?}",
+                view,
+                destination,
+                found.map(|(prefix, _)| prefix)
+            );
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    /// The heart of selection: whatever the world, a lookup finds what the procedure says.
+    #[test]
+    fn tables_hold_the_literal_answer(
+        world in random::world(6),
+        also in prop::collection::vec(random::address(), 0..8),
+    ) {
+        check(&world, &also)?;
+    }
+
+    #[test]
+    fn tables_do_not_depend_on_the_order_of_anything(world in random::world(6), seed: u64) {
+        prop_assert_eq!(compile(&world), compile(&shuffled(&world, seed)));
+    }
+
+    #[test]
+    fn no_entry_is_superfluous(world in random::world(6)) {
+        let tables = compile(&world);
+        for (key @ (view, prefix), decision) in &tables.decisions {
+            prop_assert_ne!(decision.verdict, abi::Verdict::None as u32, "{:?}", key);
+            prop_assert!(!all_exempt((*prefix).into()), "{:?}", key);
+            prop_assert_eq!(*prefix, prefix.trunc());
+            let parent = prefix.supernet().and_then(|around| {
+                (0..=around.prefix_len())
+                    .rev()
+                    .find_map(|len| {
+                        let around = Ipv6Net::from(Prefix::new(prefix.addr(), len));
+                        tables.decisions.get(&(*view, around))
+                    })
+            });
+            prop_assert_ne!(Some(decision), parent, "{:?}", key);
+        }
+    }
+}
+
+proptest! {
+    // Fewer of them: the procedure takes its time with many candidates.
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 16 + 1, ..ProptestConfig::default() })]
+
+    #[test]
+    fn tables_of_large_worlds_hold_the_literal_answer(world in random::world(40)) {
+        check(&world, &[])?;
+    }
+}
+
+/// The decision table of a view: prefix, then PvD or what else is stored.
+fn decisions(tables: &Tables, view: u32) -> Vec<String> {
+    let of_view = tables.decisions.iter().filter(|((of, _), _)| *of == view);
+    of_view
+        .map(|((_, prefix), decision)| {
+            let source = Ipv6Addr::from(decision.source);
+            let next_hop = Ipv6Addr::from(decision.next_hop);
+            match (decision.pvd, decision.flags) {
+                (0, abi::decision_flags::LOCAL) => format!("{prefix} local"),
+                (pvd, flags) => format!("{prefix} {pvd} {source} {next_hop} {flags}"),
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn two_uplinks() {
+    let tables = compile(&world(
+        "pvd 1 2
+         source 2001:db8:a::1/64
+         route ::/0 via fe80::a
+         route 2001:db8:a::/64
+         pvd 2 3
+         source 2001:db8:b::1/64
+         route ::/0 via fe80::b
+         route 2001:db8:b::/64
+         local fe80::1
+         view 1 2",
+    ));
+    // The /48: rule 8, behind the bit at which a and b part.
+    let default = [
+        "::/0 1 2001:db8:a::1 fe80::a 0",
+        "2001:db8:a::/64 1 2001:db8:a::1 :: 2",
+        "2001:db8:a::1/128 local",
+        "2001:db8:b::/48 2 2001:db8:b::1 fe80::b 0",
+        "2001:db8:b::/64 2 2001:db8:b::1 :: 2",
+        "2001:db8:b::1/128 local",
+    ];
+    assert_eq!(decisions(&tables, 0), default);
+    let second_only = [
+        "::/0 2 2001:db8:b::1 fe80::b 0",
+        "2001:db8:a::1/128 local",
+        "2001:db8:b::/64 2 2001:db8:b::1 :: 2",
+        "2001:db8:b::1/128 local",
+    ];
+    assert_eq!(decisions(&tables, 1), second_only);
+    assert_eq!(tables.members.into_iter().collect::<Vec<_>>(), [((1, 2), 0)]);
+    assert_eq!(tables.pvds.keys().copied().collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn nothing_in_nothing_out() {
+    assert_eq!(compile(&World::default()), Tables::default());
+}
+
+#[test]
+fn the_exempt_prefixes_are_those_of_the_hooks() {
+    for prefix in EXEMPT {
+        let first = prefix.bits();
+        let last = first | u128::MAX >> prefix.len();
+        for (bits, expected) in
+            [(first, true), (last, true), (first.wrapping_sub(1), false), (last.wrapping_add(1), false)]
+        {
+            let address = Ipv6Addr::from_bits(bits);
+            // ff00::/8 ends where ::/127 begins.
+            let expected = expected || EXEMPT.iter().any(|other| other.covers(Prefix::host(address)));
+            assert_eq!(exempt(&address.into()).is_some(), expected, "{address}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The tables SOURCE, PVD and VIEW: who carries an address and where its packets go, which PvDs there are, and which
+//! of them a view has.
+
+use std::{cmp::Reverse, collections::BTreeMap, net::Ipv6Addr};
+
+use mif_common::abi::{self, DEFAULT_VIEW, PvdIndex, pvd_flags};
+
+use super::{
+    candidate::usable,
+    prefix::Prefix,
+    world::{NextHop, Origin, Pvd, Route, Source, World},
+};
+
+/// SOURCE. Should two PvDs carry one address, against the contract, the smaller interface and index holds.
+pub(super) fn sources(world: &World) -> BTreeMap<Ipv6Addr, abi::Source> {
+    let mut pvds: Vec<&Pvd> = world.pvds.iter().collect();
+    pvds.sort_unstable_by_key(|pvd| (pvd.ifindex, pvd.index));
+    let mut sources = BTreeMap::new();
+    for pvd in pvds {
+        let mut carried: Vec<&Source> =
+            pvd.sources.iter().filter(|source| source.carried && usable(source)).collect();
+        carried.sort_by_key(|source| Reverse(source.valid_until));
+        for source in carried {
+            sources.entry(source.address).or_insert_with(|| abi::Source {
+                valid_until: source.valid_until.as_nanos(),
+                next_hop: next_hop(pvd, source).into(),
+                ifindex: pvd.ifindex,
+                pvd: pvd.index,
+                on_link_bits: on_link_bits(pvd, source),
+                flags: 0,
+            });
+        }
+    }
+    sources
+}
+
+/// The router for packets of a source: that of the PvD's best default route, else of its best route with a router.
+/// Routers that advertised the source's prefix are better than others whatever their preference (RFC 8028 §3.2),
+/// unless they do not answer. `::` where there is none, or where the default route needs none, as a tunnel's.
+///
+/// A PvD without Internet does not offer its default route for selection, but what has its source already belongs to
+/// its router all the same.
+fn next_hop(pvd: &Pvd, source: &Source) -> Ipv6Addr {
+    let rank = |route: &&Route| {
+        let advertised = match route.next_hop {
+            NextHop::OnLink => false,
+            NextHop::Router(router) => source.advertisers.contains(&router),
+        };
+        (
+            Reverse(route.prefix.prefix_len() == 0),
+            Reverse(route.reachable),
+            Reverse(advertised),
+            route.metric,
+            Reverse(route.preference),
+            route.prefix.prefix_len(),
+            route.next_hop,
+        )
+    };
+    let leads_on =
+        |route: &&Route| route.prefix.prefix_len() == 0 || matches!(route.next_hop, NextHop::Router(_));
+    let best = pvd.routes.iter().filter(|route| !route.kernel_decides).filter(leads_on).min_by_key(rank);
+    match best.map(|route| route.next_hop) {
+        Some(NextHop::Router(router)) => router,
+        Some(NextHop::OnLink) | None => Ipv6Addr::UNSPECIFIED,
+    }
+}
+
+/// The length of the longest on-link prefix of the PvD that the source is in, 0 for none.
+fn on_link_bits(pvd: &Pvd, source: &Source) -> u32 {
+    let address = Prefix::host(source.address);
+    pvd.routes
+        .iter()
+        .filter(|route| route.next_hop == NextHop::OnLink && !route.kernel_decides)
+        .map(|route| Prefix::from(route.prefix))
+        .filter(|prefix| prefix.covers(address))
+        .map(|prefix| u32::from(prefix.len()))
+        .max()
+        .unwrap_or(0)
+}
+
+/// PVD
+pub(super) fn pvds(world: &World) -> BTreeMap<PvdIndex, abi::Pvd> {
+    let element = |pvd: &Pvd| {
+        let mut flags = pvd_flags::PRESENT;
+        if pvd.explicit {
+            flags |= pvd_flags::EXPLICIT;
+        }
+        if pvd.origin == Origin::Administrator {
+            flags |= pvd_flags::ADMINISTRATOR;
+        }
+        (pvd.index, abi::Pvd { valid_until: pvd.valid_until.as_nanos(), ifindex: pvd.ifindex, flags })
+    };
+    world.pvds.iter().map(element).collect()
+}
+
+/// VIEW: the PvDs that exist, each with the place of the first group that has it. The default view has all and is not
+/// listed.
+pub(super) fn members(world: &World) -> BTreeMap<(u32, PvdIndex), u32> {
+    let present: std::collections::BTreeSet<PvdIndex> = world.pvds.iter().map(|pvd| pvd.index).collect();
+    let mut members = BTreeMap::new();
+    for view in world.views.iter().filter(|view| view.id != DEFAULT_VIEW) {
+        for (place, group) in (0..).zip(&view.groups) {
+            for index in group.iter().filter(|index| present.contains(index)) {
+                members.entry((view.id, *index)).or_insert(place);
+            }
+        }
+    }
+    members
+}

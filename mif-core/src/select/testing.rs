@@ -1,0 +1,123 @@
+//! Worlds for tests: written as text, or random.
+
+pub mod random;
+
+use std::net::Ipv6Addr;
+
+use super::world::{AddressState, NextHop, Origin, Pvd, Route, Source, View, World};
+use crate::{
+    time::{Deadline, Time},
+    wire::RouterPreference,
+};
+
+/// A world from lines:
+///
+/// ```text
+/// pvd INDEX IFINDEX [admin] [explicit] [no-internet]
+/// source ADDRESS/LEN [deprecated] [tentative] [temporary] [shared] [until N] [from ROUTER]...
+/// route PREFIX [via ROUTER] [low|high] [metric N] [unreachable] [admin] [kernel] [until N]
+/// view ID INDEX... [| INDEX...]...
+/// local ADDRESS
+/// ```
+///
+/// Sources and routes belong to the PvD above them; `shared` is a source that another PvD carries.
+pub fn world(text: &str) -> World {
+    let mut world = World::default();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let mut words = line.split_whitespace();
+        let mut word = || words.next();
+        match word().expect("not empty") {
+            "pvd" => {
+                let mut pvd = Pvd {
+                    index: number(word()),
+                    ifindex: number(word()),
+                    origin: Origin::Network,
+                    explicit: false,
+                    no_internet: false,
+                    sources: Vec::new(),
+                    routes: Vec::new(),
+                    valid_until: Deadline::NEVER,
+                };
+                for flag in words {
+                    match flag {
+                        "admin" => pvd.origin = Origin::Administrator,
+                        "explicit" => pvd.explicit = true,
+                        "no-internet" => pvd.no_internet = true,
+                        _ => panic!("{line}: {flag}"),
+                    }
+                }
+                world.pvds.push(pvd);
+            }
+            "source" => {
+                let (address, len) = word().and_then(|w| w.split_once('/')).expect("ADDRESS/LEN");
+                let mut source = source(address.parse().expect(line), number(Some(len)));
+                while let Some(flag) = word() {
+                    match flag {
+                        "deprecated" => source.state = AddressState::Deprecated,
+                        "tentative" => source.state = AddressState::Tentative,
+                        "temporary" => source.temporary = true,
+                        "shared" => source.carried = false,
+                        "until" => source.valid_until = Deadline::at(Time(number(word()))),
+                        "from" => source.advertisers.push(word().expect(line).parse().expect(line)),
+                        _ => panic!("{line}: {flag}"),
+                    }
+                }
+                world.pvds.last_mut().expect("a PvD above").sources.push(source);
+            }
+            "route" => {
+                let mut route = Route {
+                    prefix: word().expect(line).parse().expect(line),
+                    next_hop: NextHop::OnLink,
+                    preference: RouterPreference::Medium,
+                    metric: 0,
+                    reachable: true,
+                    origin: Origin::Network,
+                    kernel_decides: false,
+                    valid_until: Deadline::NEVER,
+                };
+                while let Some(flag) = word() {
+                    match flag {
+                        "via" => route.next_hop = NextHop::Router(word().expect(line).parse().expect(line)),
+                        "low" => route.preference = RouterPreference::Low,
+                        "high" => route.preference = RouterPreference::High,
+                        "metric" => route.metric = number(word()),
+                        "unreachable" => route.reachable = false,
+                        "admin" => route.origin = Origin::Administrator,
+                        "kernel" => route.kernel_decides = true,
+                        "until" => route.valid_until = Deadline::at(Time(number(word()))),
+                        _ => panic!("{line}: {flag}"),
+                    }
+                }
+                world.pvds.last_mut().expect("a PvD above").routes.push(route);
+            }
+            "view" => {
+                let id = number(word());
+                let groups: Vec<&str> = words.collect();
+                let groups = groups
+                    .split(|word| *word == "|")
+                    .map(|group| group.iter().map(|index| number(Some(index))).collect())
+                    .collect();
+                world.views.push(View { id, groups });
+            }
+            "local" => world.local_addresses.push(word().expect(line).parse().expect(line)),
+            other => panic!("{line}: {other}"),
+        }
+    }
+    world
+}
+
+fn source(address: Ipv6Addr, prefix_len: u8) -> Source {
+    Source {
+        address,
+        prefix_len,
+        state: AddressState::Preferred,
+        temporary: false,
+        valid_until: Deadline::NEVER,
+        carried: true,
+        advertisers: Vec::new(),
+    }
+}
+
+fn number<N: std::str::FromStr>(word: Option<&str>) -> N {
+    word.and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("{word:?}: a number"))
+}
