@@ -4,9 +4,11 @@
 //! * [`wire`]: Router Advertisements and their options.
 //! * [`pvd`]: provisioning domains from events ([`pvd::PvdSet`]).
 //! * [`select`]: RFC 6724 and RFC 4191 over PvDs, compiled into the kernel's tables.
+//! * [`solicit`]: when to send Router Solicitations.
 //! * [`time`]: instants and deadlines.
 
 pub mod pvd;
 pub mod select;
+pub mod solicit;
 pub mod time;
 pub mod wire;

@@ -1,8 +1,11 @@
 //! Sockets, netlink, maps, pins, the daemon and the CLI of `mif`: moves data in and out of `mif-core`.
 
+pub mod clock;
 pub mod control;
+mod fd;
 pub mod files;
 pub mod kernel;
 pub mod mode;
+pub mod net;
 pub mod policy;
 pub mod state;

@@ -1,0 +1,280 @@
+//! From one kernel message to what it changes. Pure: bytes in, values out.
+
+use std::{net::Ipv6Addr, time::Duration};
+
+use ipnet::Ipv6Net;
+use mif_core::{
+    pvd::event::{Address, Event, KernelRoute, Link, RouteProtocol},
+    time::{Deadline, Time},
+    wire::RouterPreference,
+};
+use netlink_packet_core::{DecodeError, NLM_F_REPLACE, NlasIterator, Parseable, parse_string, parse_u32};
+use netlink_packet_route::{
+    AddressFamily,
+    address::{AddressAttribute, AddressFlags, AddressMessage},
+    link::{LinkFlags, LinkHeader},
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
+    route::{
+        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RoutePreference, RouteType,
+    },
+    rule::RuleMessage,
+};
+use nix::unistd::{SysconfVar, sysconf};
+
+use super::super::ROUTE_PROTOCOL_MIF;
+
+/// What a message changes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Change {
+    /// As it is.
+    Event(Event),
+    /// A neighbour's state, for whoever knows whether it matters.
+    Neighbour {
+        ifindex: u32,
+        address: Ipv6Addr,
+        reachable: bool,
+        /// NTF_ROUTER: it said so in a Neighbor or Router Advertisement.
+        router: bool,
+    },
+    Rule(RuleMessage),
+    RuleGone(RuleMessage),
+}
+
+/// Whether a message announces a route that took the place of others, which end without a word.
+pub(super) const fn replaces(kind: u16, flags: u16) -> bool {
+    kind == libc::RTM_NEWROUTE && flags & NLM_F_REPLACE != 0
+}
+
+/// The changes of one message; none for what is not ours (IPv4, other tables, bridge ports).
+///
+/// # Errors
+/// When a message of a kind we know cannot be read.
+pub(super) fn changes(kind: u16, payload: &[u8], now: Time) -> Result<Vec<Change>, DecodeError> {
+    let event = |event: Option<Event>| event.map(Change::Event).into_iter().collect();
+    Ok(match kind {
+        libc::RTM_NEWLINK => event(link(payload)?.map(Event::Link)),
+        libc::RTM_DELLINK => {
+            let header = LinkHeader::parse(payload)?;
+            // AF_BRIDGE: a port left its bridge; the interface stays.
+            let gone = header.interface_family == AddressFamily::Unspec;
+            event(gone.then_some(Event::LinkGone { ifindex: header.index }))
+        }
+        libc::RTM_NEWADDR => event(address(&AddressMessage::parse(payload)?, now).map(Event::Address)),
+        libc::RTM_DELADDR => event(
+            address(&AddressMessage::parse(payload)?, now)
+                .map(|address| Event::AddressGone { ifindex: address.ifindex, address: address.address }),
+        ),
+        libc::RTM_NEWROUTE => {
+            let routes = routes(&RouteMessage::parse(payload)?, now);
+            routes.into_iter().map(|route| Change::Event(Event::Route(route))).collect()
+        }
+        libc::RTM_DELROUTE => {
+            let routes = routes(&RouteMessage::parse(payload)?, now);
+            routes.into_iter().map(|route| Change::Event(Event::RouteGone(route))).collect()
+        }
+        libc::RTM_NEWNEIGH => neighbour(&NeighbourMessage::parse(payload)?).into_iter().collect(),
+        // Forgotten is not unreachable, and does not make an unreachable one reachable: what was known stands.
+        libc::RTM_DELNEIGH => Vec::new(),
+        libc::RTM_NEWRULE => rule(payload)?.map(Change::Rule).into_iter().collect(),
+        libc::RTM_DELRULE => rule(payload)?.map(Change::RuleGone).into_iter().collect(),
+        _ => Vec::new(),
+    })
+}
+
+/// Only name and MTU are read: the rest of a link message is large, and newer kernels and drivers add to it.
+fn link(payload: &[u8]) -> Result<Option<Link>, DecodeError> {
+    /// `sizeof(struct ifinfomsg)`
+    const HEADER: usize = 16;
+    let header = LinkHeader::parse(payload)?;
+    if header.interface_family != AddressFamily::Unspec {
+        return Ok(None);
+    }
+    let (mut name, mut mtu) = (None, None);
+    for attribute in NlasIterator::new(&payload[HEADER..]) {
+        let attribute = attribute?;
+        match attribute.kind() {
+            libc::IFLA_IFNAME => name = Some(parse_string(attribute.value())?),
+            libc::IFLA_MTU => mtu = Some(parse_u32(attribute.value())?),
+            _ => {}
+        }
+    }
+    // Wireless events are RTM_NEWLINK without most attributes; they do not describe the link.
+    let (Some(name), Some(mtu)) = (name, mtu) else { return Ok(None) };
+    Ok(Some(Link {
+        ifindex: header.index,
+        name,
+        up: header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+        loopback: header.flags.contains(LinkFlags::Loopback),
+        mtu,
+    }))
+}
+
+fn address(message: &AddressMessage, now: Time) -> Option<Address> {
+    if message.header.family != AddressFamily::Inet6 {
+        return None;
+    }
+    // IFA_FLAGS carries what does not fit the header's eight bits.
+    let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
+    let (mut local, mut either) = (None, None);
+    let (mut valid_until, mut preferred_until) = (Deadline::NEVER, Deadline::NEVER);
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(address) => local = Some(*address),
+            AddressAttribute::Address(address) => either = Some(*address),
+            AddressAttribute::Flags(all) => flags = *all,
+            AddressAttribute::CacheInfo(info) => {
+                valid_until = Deadline::from_lifetime(info.ifa_valid, now);
+                preferred_until = Deadline::from_lifetime(info.ifa_preferred, now);
+            }
+            _ => {}
+        }
+    }
+    // With a peer, IFA_LOCAL is ours and IFA_ADDRESS the peer's; without one there is only IFA_ADDRESS.
+    let std::net::IpAddr::V6(address) = local.or(either)? else { return None };
+    let optimistic = flags.contains(AddressFlags::Optimistic);
+    Some(Address {
+        ifindex: message.header.index,
+        address,
+        prefix_len: message.header.prefix_len,
+        tentative: flags.contains(AddressFlags::Tentative) && !optimistic,
+        optimistic,
+        dad_failed: flags.contains(AddressFlags::Dadfailed),
+        deprecated: flags.contains(AddressFlags::Deprecated),
+        // IFA_F_TEMPORARY is the IPv6 name of IFA_F_SECONDARY (if_addr.h).
+        temporary: flags.contains(AddressFlags::Secondary),
+        permanent: flags.contains(AddressFlags::Permanent),
+        valid_until,
+        preferred_until,
+    })
+}
+
+/// The routes of one message, one for each next hop.
+fn routes(message: &RouteMessage, now: Time) -> Vec<KernelRoute> {
+    let header = &message.header;
+    let refuses = match header.kind {
+        RouteType::Unicast => false,
+        RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw => true,
+        _ => return Vec::new(),
+    };
+    // A source prefix (RTA_SRC) makes the route one of some sources only, which a KernelRoute cannot say. To leave it out
+    // is safe: the kernel still applies it to packets whose source it fits.
+    if header.address_family != AddressFamily::Inet6
+        || header.source_prefix_length != 0
+        || header.flags.contains(RouteFlags::Cloned)
+    {
+        return Vec::new();
+    }
+    let mut destination = Ipv6Addr::UNSPECIFIED;
+    let mut table = u32::from(header.table);
+    let mut route = KernelRoute {
+        prefix: Ipv6Net::default(),
+        ifindex: 0,
+        gateway: None,
+        metric: 0,
+        preference: RouterPreference::Medium,
+        preferred_source: None,
+        protocol: protocol(header.protocol.into()),
+        refuses,
+        valid_until: Deadline::NEVER,
+    };
+    let mut next_hops = None;
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => destination = *address,
+            RouteAttribute::Table(number) => table = *number,
+            RouteAttribute::Oif(ifindex) => route.ifindex = *ifindex,
+            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => route.gateway = Some(*address),
+            RouteAttribute::Priority(metric) => route.metric = *metric,
+            RouteAttribute::Preference(preference) => route.preference = router_preference(*preference),
+            RouteAttribute::PrefSource(RouteAddress::Inet6(address)) => {
+                route.preferred_source = Some(*address)
+            }
+            RouteAttribute::CacheInfo(info) => route.valid_until = expiry(info.expires, now),
+            RouteAttribute::MultiPath(hops) => next_hops = Some(hops),
+            _ => {}
+        }
+    }
+    let Ok(prefix) = Ipv6Net::new(destination, header.destination_prefix_length) else { return Vec::new() };
+    if table != u32::from(RouteHeader::RT_TABLE_MAIN) {
+        return Vec::new();
+    }
+    route.prefix = prefix.trunc();
+    if refuses {
+        // The kernel puts the loopback interface there (ip6_route_info_create); such a route leads nowhere.
+        route.ifindex = 0;
+    }
+    let Some(next_hops) = next_hops else { return vec![route] };
+    let hop = |hop: &netlink_packet_route::route::RouteNextHop| KernelRoute {
+        ifindex: hop.interface_index,
+        gateway: hop.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some(*address),
+            _ => None,
+        }),
+        ..route.clone()
+    };
+    next_hops.iter().map(hop).collect()
+}
+
+/// rtnetlink.h; libc does not name it.
+const RTPROT_RA: u8 = 9;
+
+fn protocol(number: u8) -> RouteProtocol {
+    match number {
+        libc::RTPROT_KERNEL => RouteProtocol::Kernel,
+        RTPROT_RA => RouteProtocol::RouterAdvertisement,
+        ROUTE_PROTOCOL_MIF => RouteProtocol::Mif,
+        other => RouteProtocol::Other(other),
+    }
+}
+
+const fn router_preference(preference: RoutePreference) -> RouterPreference {
+    match preference {
+        RoutePreference::Low => RouterPreference::Low,
+        RoutePreference::High => RouterPreference::High,
+        // RFC 4191 §2.2: the reserved value is read as Medium.
+        _ => RouterPreference::Medium,
+    }
+}
+
+/// `rta_cacheinfo.rta_expires`: clock ticks from now, 0 for never, negative once it has passed (rtnl_put_cacheinfo).
+fn expiry(ticks: u32, now: Time) -> Deadline {
+    match ticks.cast_signed() {
+        0 => Deadline::NEVER,
+        passed if passed < 0 => Deadline::at(now),
+        left => Deadline::at(now.after(Duration::from_secs(1) * left.unsigned_abs() / ticks_per_second())),
+    }
+}
+
+/// USER_HZ, the unit of `rta_expires`: 100 on every architecture but Alpha and Itanium.
+fn ticks_per_second() -> u32 {
+    const USER_HZ: u32 = 100;
+    sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|hz| u32::try_from(hz).ok()).unwrap_or(USER_HZ)
+}
+
+fn neighbour(message: &NeighbourMessage) -> Option<Change> {
+    if message.header.family != AddressFamily::Inet6 {
+        return None;
+    }
+    let reachable = match message.header.state {
+        NeighbourState::Failed => false,
+        // Being resolved: nothing is known yet.
+        NeighbourState::None | NeighbourState::Incomplete => return None,
+        // NUD_VALID. As rt6_check_neigh has it: a stale neighbour, or one being probed, is not known to be gone.
+        _ => true,
+    };
+    let address = message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(*address),
+        _ => None,
+    })?;
+    (!address.is_multicast()).then_some(Change::Neighbour {
+        ifindex: message.header.ifindex,
+        address,
+        reachable,
+        router: message.header.flags.contains(NeighbourFlags::Router),
+    })
+}
+
+fn rule(payload: &[u8]) -> Result<Option<RuleMessage>, DecodeError> {
+    let rule = RuleMessage::parse(payload)?;
+    Ok((rule.header.family == AddressFamily::Inet6).then_some(rule))
+}

@@ -1,0 +1,265 @@
+//! Router Advertisements in, Router Solicitations out: one raw ICMPv6 socket for all interfaces.
+//!
+//! One, not one per interface: interfaces come and go without a socket to open, bind and close in step with them, every
+//! interface is in ff02::1 anyway (`addrconf_add_dev`, `ipv6_add_dev`), and the kernel tells the interface of each packet
+//! (IPV6_PKTINFO). The price is one queue: a flood on one link can crowd out another link's advertisements, which is
+//! counted ([`Loss::RouterAdvertisements`]) and mended by the routers' repetition.
+//!
+//! The kernel has checked the ICMPv6 checksum (`rawv6_rcv_skb`) and put fragments together, or dropped them (RFC 6980,
+//! `suppress_frag_ndisc`). Everything else of RFC 4861 §6.1.2 is for the parser to check.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    net::{Ipv6Addr, SocketAddrV6},
+    os::fd::{AsRawFd, OwnedFd},
+};
+
+use mif_core::time::Time;
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType,
+        SockaddrIn6, recvmsg, sendmsg, setsockopt, socket, sockopt,
+    },
+};
+use tokio::sync::mpsc;
+
+use super::{DATAGRAMS_PER_WAKEUP, Loss, Message};
+use crate::{clock, fd::Reader};
+
+/// The socket's receive buffer, octets: some thousand advertisements at the kernel's accounting of 1 to 2 KiB for a
+/// small packet. The kernel doubles it.
+pub const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// The largest IPv6 payload without jumbograms (RFC 8200 §4.5).
+const DATAGRAM: usize = 65_535;
+
+/// RFC 4861 §4.1
+const ROUTER_SOLICITATION: u8 = 133;
+
+/// RFC 4861 §4.2
+const ROUTER_ADVERTISEMENT: u8 = 134;
+
+/// RFC 4861 §4.6.1
+const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
+
+/// RFC 4861 §6.1.1: what a Neighbor Discovery message must arrive with, so that no router forwarded it.
+const HOP_LIMIT: libc::c_int = 255;
+
+/// RFC 4291 §2.7.1
+const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+
+/// An ICMPv6 message of type 134 as it came.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RaMessage {
+    /// The interface it arrived on.
+    pub ifindex: u32,
+    /// Its IPv6 source.
+    pub source: Ipv6Addr,
+    /// Its IPv6 destination.
+    pub destination: Ipv6Addr,
+    /// Its IPv6 hop limit.
+    pub hop_limit: u8,
+    /// The ICMPv6 message, from the type on.
+    pub bytes: Vec<u8>,
+    /// When it was read.
+    pub received: Time,
+}
+
+/// Why no Router Solicitation was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SolicitError {
+    /// The interface has no address that is past duplicate detection yet. Its next deadline is a better time; the
+    /// kernel's own solicitation went out as soon as there was one.
+    #[error("the interface has no usable address yet")]
+    NoAddress,
+    /// The interface is gone or down.
+    #[error("the interface is gone or down")]
+    NoInterface,
+    /// Anything else.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// `ICMPV6_FILTER` (linux/icmpv6.h); libc does not name it.
+const ICMPV6_FILTER: libc::c_int = 1;
+
+/// RFC 3542 §3.2. One bit for each ICMPv6 type; in Linux a set bit blocks the type.
+#[derive(Clone, Copy)]
+struct Icmp6Filter;
+
+nix::setsockopt_impl!(
+    Icmp6Filter,
+    libc::IPPROTO_ICMPV6,
+    ICMPV6_FILTER,
+    [u32; 8],
+    sockopt::SetStruct<'_, [u32; 8]>
+);
+
+/// The filter that passes one type.
+const fn only(kind: u8) -> [u32; 8] {
+    let mut blocked = [u32::MAX; 8];
+    blocked[(kind / 32) as usize] &= !(1 << (kind % 32));
+    blocked
+}
+
+/// The raw ICMPv6 socket of one network namespace.
+#[derive(Debug)]
+pub struct RaSocket {
+    fd: Reader<OwnedFd>,
+}
+
+impl RaSocket {
+    /// Opens the socket in the calling thread's network namespace. Inside a tokio runtime with I/O enabled.
+    ///
+    /// # Errors
+    /// EPERM without CAP_NET_RAW; EAFNOSUPPORT where IPv6 is not built in or disabled at boot.
+    pub fn open() -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Inet6, SockType::Raw, flags, SockProtocol::IcmpV6)?;
+        // First of all, so that little else gets in.
+        setsockopt(&fd, Icmp6Filter, &only(ROUTER_ADVERTISEMENT))?;
+        setsockopt(&fd, sockopt::Ipv6RecvPacketInfo, &true)?;
+        setsockopt(&fd, sockopt::Ipv6RecvHopLimit, &true)?;
+        setsockopt(&fd, sockopt::RxqOvfl, &1)?;
+        // FORCE goes past net.core.rmem_max and wants CAP_NET_ADMIN.
+        setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER)
+            .or_else(|_| setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER))?;
+        Ok(Self { fd: Reader::new(fd)? })
+    }
+
+    /// Reads advertisements until the receiver is gone.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub async fn run(&self, messages: mpsc::Sender<Message>) -> io::Result<()> {
+        let mut buffer = vec![0; DATAGRAM];
+        let mut out = Vec::with_capacity(DATAGRAMS_PER_WAKEUP);
+        let mut lost = 0;
+        loop {
+            self.fd
+                .read(DATAGRAMS_PER_WAKEUP, |fd| {
+                    let Received { message, overflow } = receive(fd, &mut buffer)?;
+                    if overflow != lost {
+                        out.push(Message::Lost(Loss::RouterAdvertisements(overflow.wrapping_sub(lost))));
+                        lost = overflow;
+                    }
+                    out.extend(message.map(Message::RouterAdvertisement));
+                    Ok(())
+                })
+                .await?;
+            for message in out.drain(..) {
+                if messages.send(message).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Sends one Router Solicitation on an interface: to ff02::2, hop limit 255 (RFC 4861 §4.1), from the address the
+    /// kernel picks, its link-local one as a rule. It is never `::`, so the link-layer address of an Ethernet interface
+    /// goes with it, and the answer may come by unicast without a Neighbor Solicitation before it.
+    ///
+    /// # Errors
+    /// [`SolicitError`]. Nothing waits: a socket buffer that is full is an error too.
+    pub fn send_rs(&self, ifindex: u32) -> Result<(), SolicitError> {
+        let solicitation = router_solicitation(ethernet_address(ifindex)?);
+        let to = SockaddrIn6::from(SocketAddrV6::new(ALL_ROUTERS, 0, 0, ifindex));
+        let from =
+            libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: [0; 16] }, ipi6_ifindex: ifindex };
+        let control = [ControlMessage::Ipv6PacketInfo(&from), ControlMessage::Ipv6HopLimit(&HOP_LIMIT)];
+        let data = [IoSlice::new(&solicitation)];
+        match sendmsg(self.fd.get().as_raw_fd(), &data, &control, MsgFlags::empty(), Some(&to)) {
+            Ok(_) => Ok(()),
+            Err(Errno::EADDRNOTAVAIL) => Err(SolicitError::NoAddress),
+            Err(Errno::ENODEV | Errno::ENXIO | Errno::ENETDOWN | Errno::ENETUNREACH) => {
+                Err(SolicitError::NoInterface)
+            }
+            Err(errno) => Err(SolicitError::Io(errno.into())),
+        }
+    }
+}
+
+/// One read.
+struct Received {
+    /// `None` where the kernel did not say what must be known, or the packet did not fit.
+    message: Option<RaMessage>,
+    /// SO_RXQ_OVFL: how many packets the socket has lost so far.
+    overflow: u32,
+}
+
+fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> nix::Result<Received> {
+    let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, u32);
+    let mut data = [IoSliceMut::new(buffer)];
+    let packet = recvmsg::<SockaddrIn6>(fd.as_raw_fd(), &mut data, Some(&mut control), MsgFlags::empty())?;
+    let (mut arrival, mut hop_limit, mut overflow) = (None, None, 0);
+    for message in packet.cmsgs()? {
+        match message {
+            ControlMessageOwned::Ipv6PacketInfo(info) => arrival = Some(info),
+            ControlMessageOwned::Ipv6HopLimit(limit) => hop_limit = u8::try_from(limit).ok(),
+            ControlMessageOwned::RxqOvfl(count) => overflow = count,
+            _ => {}
+        }
+    }
+    let (octets, truncated, address) =
+        (packet.bytes, packet.flags.contains(MsgFlags::MSG_TRUNC), packet.address);
+    let message = match (arrival, hop_limit, address) {
+        (Some(arrival), Some(hop_limit), Some(address)) if !truncated => Some(RaMessage {
+            ifindex: arrival.ipi6_ifindex,
+            source: address.ip(),
+            destination: arrival.ipi6_addr.s6_addr.into(),
+            hop_limit,
+            bytes: buffer[..octets].to_vec(),
+            received: clock::now(),
+        }),
+        _ => None,
+    };
+    Ok(Received { message, overflow })
+}
+
+/// The ICMPv6 message (RFC 4861 §4.1); the kernel fills in the checksum (RFC 3542 §3.1).
+fn router_solicitation(address: Option<[u8; 6]>) -> Vec<u8> {
+    let mut message = vec![ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
+    if let Some(address) = address {
+        // The length in units of 8 octets: type and length take two, the address six (RFC 2464 §6).
+        message.extend([SOURCE_LINK_LAYER_ADDRESS, 1]);
+        message.extend(address);
+    }
+    message
+}
+
+/// The Ethernet address of an interface; `None` for interfaces of another kind, which the solicitation says nothing of
+/// (RFC 4861 §4.1 has it as a SHOULD).
+fn ethernet_address(ifindex: u32) -> io::Result<Option<[u8; 6]>> {
+    let addresses = nix::ifaddrs::getifaddrs()?;
+    Ok(addresses
+        .filter_map(|entry| entry.address?.as_link_addr().copied())
+        .find(|link| link.ifindex() == ifindex as usize && link.hatype() == libc::ARPHRD_ETHER)
+        .and_then(|link| link.addr()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RS-4861-4.1-a: without a link-layer address (as from `::`) there is no option.
+    #[test]
+    fn solicitations() {
+        for (address, expected) in [
+            (None, "8500000000000000"),
+            (Some([0x02, 0, 0x5e, 0x10, 0, 0x01]), "8500000000000000010102005e100001"),
+        ] {
+            let hex: String =
+                router_solicitation(address).iter().map(|octet| format!("{octet:02x}")).collect();
+            assert_eq!(hex, expected);
+        }
+    }
+
+    #[test]
+    fn the_filter_passes_one_type() {
+        let filter = only(ROUTER_ADVERTISEMENT);
+        let passed: Vec<u8> =
+            (0..=u8::MAX).filter(|kind| filter[usize::from(kind / 32)] >> (kind % 32) & 1 == 0).collect();
+        assert_eq!(passed, [ROUTER_ADVERTISEMENT]);
+    }
+}
