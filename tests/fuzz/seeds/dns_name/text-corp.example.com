@@ -1,0 +1,1 @@
+corp.example.com
