@@ -1,3 +1,48 @@
-//! Provisioning domains from events.
+//! Provisioning domains (RFC 7556) from events: [`PvdSet`] is told what happens and says which PvDs there are.
+//!
+//! * [`event`]: what can happen.
+//! * [`set`]: the machine, `apply(event, now)` and `expire(now)`; [`change`]: what it answers.
+//! * [`key`]: what makes a PvD itself, and how people name it.
+//! * [`snapshot`]: everything known, for people and programs; [`world`]: what selection needs of it.
+//! * [`limits`]: every cap, with its reason, and the counters of what was refused.
+//! * [`lifetime`]: the two-hour rule of RFC 4862.
+//!
+//! The kernel (or networkd, or NetworkManager) configures addresses and routes; nothing here competes with it. Router
+//! Advertisements say who is behind them, the kernel says what exists, and who owns an address is derived from both
+//! whenever somebody asks, never from the order in which things arrived.
 
+pub mod change;
 pub mod event;
+mod fact;
+mod index;
+mod kernel;
+pub mod key;
+pub mod lifetime;
+pub mod limits;
+mod link;
+mod ownership;
+mod prefix;
+mod pvd;
+mod ra;
+mod routes;
+pub mod set;
+mod settle;
+pub mod snapshot;
+mod timers;
+pub mod world;
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod testing;
+
+pub use change::{Change, What};
+pub use event::Event;
+pub use fact::Fact;
+pub use key::{PvdKey, PvdName};
+pub use limits::{Limits, Refused, RefusedReason};
+pub use prefix::Prefix;
+pub use pvd::{EncryptedResolver, PvdFlags, Router};
+pub use set::{FindError, PvdSet};
+pub use snapshot::PvdSnapshot;
+pub use world::Preferences;

@@ -1,0 +1,236 @@
+//! Whose an address is, and who carries it.
+//!
+//! Routers say which prefixes they account for, the kernel says which addresses exist. Who owns an address follows
+//! from the two whenever it is asked for; the order of advertisements leaves no trace, so alternating advertisements
+//! of two routers with one prefix cannot make an address flap.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+};
+
+use ipnet::Ipv6Net;
+
+use super::{
+    event::Address,
+    key::PvdKey,
+    link::LinkState,
+    prefix::Prefix,
+    pvd::Pvd,
+    routes::{DEFAULT_ROUTE, RouteId, is_candidate},
+};
+use crate::{time::Time, wire::RouterPreference};
+
+/// Which PvDs of an interface account for which prefixes.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// By prefix length, the longest first.
+    lengths: BTreeMap<Reverse<u8>, BTreeMap<Ipv6Net, BTreeSet<PvdKey>>>,
+}
+
+impl Claims {
+    pub fn of(pvds: &BTreeMap<PvdKey, Pvd>, now: Time) -> Self {
+        let mut lengths: BTreeMap<_, BTreeMap<_, BTreeSet<_>>> = BTreeMap::new();
+        for (key, pvd) in pvds {
+            for ((prefix, _), _) in pvd.prefixes.iter().filter(|(_, record)| record.claims(now)) {
+                let prefixes = lengths.entry(Reverse(prefix.prefix_len())).or_default();
+                prefixes.entry(*prefix).or_default().insert(key.clone());
+            }
+        }
+        Self { lengths }
+    }
+
+    /// The longest prefix that covers the address, and the PvDs that account for it. Longest, because an address is
+    /// made from one prefix: a shorter one around it, perhaps of another router, says less.
+    pub fn longest(&self, address: Ipv6Addr) -> Option<(Ipv6Net, &BTreeSet<PvdKey>)> {
+        self.lengths.iter().find_map(|(Reverse(length), prefixes)| {
+            let prefix = Ipv6Net::new(address, *length).ok()?.trunc();
+            Some((prefix, prefixes.get(&prefix)?))
+        })
+    }
+}
+
+/// The PvDs made by routers that own an address.
+fn network_owners<'a>(link: &'a LinkState, address: &Address) -> Vec<&'a PvdKey> {
+    if let Some((_, keys)) = link.claims.longest(address.address) {
+        return keys.iter().collect();
+    }
+    if address.permanent {
+        return Vec::new();
+    }
+    // Of no announced prefix, as DHCPv6 gives it: of all implicit PvDs of the interface (RFC 8801 §3.4.1). Without
+    // any, of the explicit ones that asked for DHCPv6: it is theirs rather than nobody's.
+    let of = |wanted: fn(&PvdKey, &Pvd) -> bool| -> Vec<&'a PvdKey> {
+        link.pvds.iter().filter(|(key, pvd)| wanted(key, pvd)).map(|(key, _)| key).collect()
+    };
+    let implicit = of(|key, _| key.is_implicit());
+    if implicit.is_empty() { of(|key, pvd| key.is_explicit() && pvd.is_managed()) } else { implicit }
+}
+
+/// Whether an address can be a source on this interface.
+pub(super) fn is_source(link: &LinkState, address: &Address, now: Time) -> bool {
+    !link.link.loopback && is_candidate(&address.address) && !address.valid_until.passed(now)
+}
+
+/// Whether an address belongs (also) to the interface's own PvD: nobody else accounts for it, or it was set by hand
+/// and the administrator has routes there.
+pub(super) fn is_own(link: &LinkState, address: &Address, now: Time) -> bool {
+    is_source(link, address, now)
+        && ((address.permanent && !link.sorted.administrator.is_empty())
+            || network_owners(link, address).is_empty())
+}
+
+/// The PvDs that own an address, in the order of their keys.
+pub(super) fn owners<'a>(link: &'a LinkState, address: &Address, now: Time) -> Vec<&'a PvdKey> {
+    if !is_source(link, address, now) {
+        return Vec::new();
+    }
+    let own = is_own(link, address, now).then(|| link.pvds.get_key_value(&link.own_key())).flatten();
+    own.map(|(key, _)| key).into_iter().chain(network_owners(link, address)).collect()
+}
+
+/// How fit a PvD is to carry packets; the greater the better.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Standing {
+    /// One of its routers is not known to be dead.
+    pub reachable: bool,
+    /// By way of that router it has a default route.
+    pub default_route: bool,
+    /// The administrator made that route.
+    pub administrator: bool,
+    /// That router's preference.
+    pub preference: RouterPreference,
+}
+
+impl Standing {
+    /// Of the PvD's routers, the best.
+    pub fn of<'a>(link: &'a LinkState, key: &PvdKey, pvd: &Pvd, now: Time) -> Self {
+        let at = |router: &Ipv6Addr, preference: Option<RouterPreference>| Self {
+            reachable: link.is_reachable(router),
+            default_route: preference.is_some(),
+            administrator: false,
+            preference: preference.unwrap_or_default(),
+        };
+        let nothing = Self {
+            reachable: true,
+            default_route: false,
+            administrator: false,
+            preference: RouterPreference::default(),
+        };
+        let defaults = |ids: &'a BTreeSet<RouteId>| {
+            ids.iter()
+                .take_while(|id| id.prefix == DEFAULT_ROUTE)
+                .filter(|id| !id.refuses)
+                .filter_map(|id| Some(&link.routes.get(id)?.0))
+        };
+        match key {
+            PvdKey::Interface { .. } => defaults(&link.sorted.administrator)
+                .map(|route| Self {
+                    reachable: route.gateway.is_none_or(|gateway| link.is_reachable(&gateway)),
+                    default_route: true,
+                    administrator: true,
+                    preference: route.preference,
+                })
+                .max()
+                .unwrap_or(nothing),
+            PvdKey::Implicit { router, .. } if pvd.is_silent() => {
+                let ids = link.sorted.learnt.get(router);
+                at(router, ids.and_then(|ids| defaults(ids).map(|route| route.preference).max()))
+            }
+            _ => pvd
+                .routers
+                .keys()
+                .map(|router| {
+                    let route = pvd.routes.get(&(DEFAULT_ROUTE, *router));
+                    let live = route.filter(|route| !route.valid_until.passed(now));
+                    at(router, live.map(|route| route.preference))
+                })
+                .max()
+                .unwrap_or(nothing),
+        }
+    }
+}
+
+/// Of the owners of an address the one that carries it: a reachable router first, then one with a default route, then
+/// one that has not withdrawn the prefix, then the administrator's, then the preferred router, then the lowest key.
+pub(super) fn carrier<'a>(
+    link: &LinkState,
+    owners: &[&'a PvdKey],
+    standings: &BTreeMap<&PvdKey, Standing>,
+    address: &Address,
+    now: Time,
+) -> Option<&'a PvdKey> {
+    let fitness = |key: &PvdKey| {
+        let standing = standings.get(key)?;
+        let kept = link.pvds.get(key).is_none_or(|pvd| keeps(link, pvd, address, now));
+        let Standing { reachable, default_route, administrator, preference } = *standing;
+        Some((reachable, default_route, kept, administrator, preference))
+    };
+    owners.iter().copied().max_by_key(|key| (fitness(key), Reverse(*key)))
+}
+
+/// Whether the PvD's routers still want an address to be used: false once all that announced its prefix set the
+/// preferred lifetime to zero.
+pub(super) fn keeps(link: &LinkState, pvd: &Pvd, address: &Address, now: Time) -> bool {
+    let Some((prefix, _)) = link.claims.longest(address.address) else { return true };
+    let autoconfigured = !address.permanent && address.prefix_len == prefix.prefix_len();
+    let mut records =
+        pvd.records_of(prefix).filter(|record| record.autonomous && record.claims(now)).peekable();
+    !autoconfigured || records.peek().is_none() || records.any(|record: &Prefix| record.is_preferred(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pvd::testing::{at, explicit, implicit, ip, net, until};
+
+    fn pvd_with(prefixes: &[&str]) -> Pvd {
+        let record = Prefix {
+            valid_until: until(100),
+            preferred_until: until(100),
+            on_link_until: None,
+            autonomous: true,
+        };
+        let prefixes = prefixes.iter().map(|prefix| ((net(prefix), ip("fe80::1")), record)).collect();
+        Pvd { prefixes, ..Pvd::new(1) }
+    }
+
+    #[test]
+    fn longest_claim() {
+        let (a, b) = (implicit(2, "fe80::a"), explicit(2, "b.example"));
+        let pvds = BTreeMap::from([
+            (a.clone(), pvd_with(&["2001:db8:a::/64", "2001:db8:c::/64"])),
+            (b.clone(), pvd_with(&["2001:db8::/32", "2001:db8:c::/64"])),
+        ]);
+        let claims = Claims::of(&pvds, at(0));
+        for (address, prefix, keys) in [
+            ("2001:db8:a::1", "2001:db8:a::/64", vec![&a]),
+            ("2001:db8:b::1", "2001:db8::/32", vec![&b]),
+            ("2001:db8:c::1", "2001:db8:c::/64", vec![&b, &a]),
+        ] {
+            let (found, owners) = claims.longest(ip(address)).expect("claimed");
+            assert_eq!((found, owners.iter().collect::<Vec<_>>()), (net(prefix), keys), "{address}");
+        }
+        assert_eq!(claims.longest(ip("2001:db9::1")), None);
+        assert_eq!(Claims::of(&pvds, at(100)).longest(ip("2001:db8:a::1")), None);
+    }
+
+    #[test]
+    fn standings_compare_in_order() {
+        let standing = |reachable, default_route, administrator, preference| Standing {
+            reachable,
+            default_route,
+            administrator,
+            preference,
+        };
+        let ascending = [
+            standing(false, true, true, RouterPreference::High),
+            standing(true, false, true, RouterPreference::High),
+            standing(true, true, false, RouterPreference::Low),
+            standing(true, true, false, RouterPreference::High),
+            standing(true, true, true, RouterPreference::Low),
+        ];
+        assert!(ascending.is_sorted());
+    }
+}

@@ -1,0 +1,139 @@
+//! Routes of the kernel: what they are, and what they mean here.
+
+use std::net::Ipv6Addr;
+
+use ipnet::Ipv6Net;
+
+use super::event::{KernelRoute, RouteProtocol};
+
+/// `::/0`
+pub(super) const DEFAULT_ROUTE: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0);
+
+/// Metric of a route that nobody gave one: `IP6_RT_PRIO_USER`, which the kernel also gives to routes from Router
+/// Advertisements (Linux, include/net/ip6_route.h).
+pub(super) const DEFAULT_METRIC: u32 = 1024;
+
+/// `RTPROT_REDIRECT` (linux/rtnetlink.h): an ICMPv6 redirect's. The kernel follows redirects by itself.
+const RTPROT_REDIRECT: u8 = 1;
+
+/// What makes a route of one interface another route: in IPv6 a destination may have several routes of one metric,
+/// each with a next hop of its own.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct RouteId {
+    /// First, so that the routes of one destination lie together.
+    pub prefix: Ipv6Net,
+    pub metric: u32,
+    pub gateway: Option<Ipv6Addr>,
+    pub refuses: bool,
+}
+
+impl From<&KernelRoute> for RouteId {
+    fn from(route: &KernelRoute) -> Self {
+        let KernelRoute { prefix, metric, gateway, refuses, .. } = *route;
+        Self { prefix: prefix.trunc(), metric, gateway, refuses }
+    }
+}
+
+/// What a kernel route is to us.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum RouteKind {
+    /// Nothing new: ours, of no interest, or what an advertisement says anyway.
+    Ignored,
+    /// The on-link prefix of addresses.
+    OnLink,
+    /// From an advertisement of this router.
+    Learnt(Ipv6Addr),
+    /// The administrator's.
+    Administrator,
+}
+
+impl RouteKind {
+    /// What a route is. `loopback`: it is of the loopback interface or of none. `announced`: advertisements announce
+    /// the same route, so whoever installed it (NetworkManager, networkd, dhcpcd) did so on their behalf.
+    pub fn of(route: &KernelRoute, loopback: bool, announced: bool) -> Self {
+        if is_exempt(route.prefix) {
+            return Self::Ignored;
+        }
+        match (route.protocol, route.gateway) {
+            (RouteProtocol::Mif | RouteProtocol::Other(RTPROT_REDIRECT), _) => Self::Ignored,
+            // The kernel's own refusal is what it does without a route.
+            (RouteProtocol::Kernel | RouteProtocol::RouterAdvertisement, _) if loopback || route.refuses => {
+                Self::Ignored
+            }
+            (RouteProtocol::Other(_), _) if loopback || route.refuses => Self::Administrator,
+            (RouteProtocol::Kernel | RouteProtocol::RouterAdvertisement, None) => Self::OnLink,
+            (RouteProtocol::Kernel, Some(_)) => Self::Ignored,
+            (RouteProtocol::RouterAdvertisement, Some(router)) => Self::Learnt(router),
+            (RouteProtocol::Other(_), _) if announced => Self::Ignored,
+            (RouteProtocol::Other(_), _) => Self::Administrator,
+        }
+    }
+}
+
+/// Destinations that selection leaves alone: link-local, multicast, loopback.
+pub(super) fn is_exempt(prefix: Ipv6Net) -> bool {
+    let address = prefix.network();
+    match prefix.prefix_len() {
+        128.. => address.is_loopback() || address.is_unicast_link_local() || address.is_multicast(),
+        10.. => address.is_unicast_link_local() || address.is_multicast(),
+        8.. => address.is_multicast(),
+        _ => false,
+    }
+}
+
+/// Addresses that can be the source of a flow beyond the link.
+pub(super) fn is_candidate(address: &Ipv6Addr) -> bool {
+    !(address.is_unspecified()
+        || address.is_loopback()
+        || address.is_multicast()
+        || address.is_unicast_link_local()
+        || address.to_ipv4_mapped().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pvd::testing::{ip, net, route};
+
+    #[test]
+    fn kinds() {
+        use RouteKind::{Administrator, Ignored, Learnt, OnLink};
+        use RouteProtocol::{Kernel, Mif, Other, RouterAdvertisement};
+        const STATIC: u8 = 4;
+        let router = Some("fe80::1");
+        for (protocol, prefix, gateway, refuses, loopback, announced, kind) in [
+            (Kernel, "2001:db8::/64", None, false, false, false, OnLink),
+            (RouterAdvertisement, "2001:db8::/64", None, false, false, false, OnLink),
+            (RouterAdvertisement, "::/0", router, false, false, false, Learnt(ip("fe80::1"))),
+            (Other(STATIC), "::/0", router, false, false, false, Administrator),
+            (Other(STATIC), "::/0", router, false, false, true, Ignored),
+            (Other(STATIC), "2001:db8:1::/48", None, false, false, false, Administrator),
+            (Other(STATIC), "2001:db8:1::/48", None, true, true, false, Administrator),
+            (Other(STATIC), "2001:db8:1::/48", None, true, false, true, Administrator),
+            (Kernel, "::/0", None, true, true, false, Ignored),
+            (Mif, "::/0", router, false, false, false, Ignored),
+            (Other(1), "2001:db8::1/128", router, false, false, false, Ignored),
+            (Other(STATIC), "fe80::/64", None, false, false, false, Ignored),
+            (Kernel, "ff00::/8", None, false, false, false, Ignored),
+        ] {
+            let route = KernelRoute { refuses, protocol, ..route(2, prefix, gateway) };
+            assert_eq!(RouteKind::of(&route, loopback, announced), kind, "{protocol:?} {prefix} {gateway:?}");
+        }
+    }
+
+    #[test]
+    fn exempt_prefixes() {
+        for (prefix, exempt) in [
+            ("::/0", false),
+            ("fe80::/9", false),
+            ("fe80::/10", true),
+            ("fe80::/64", true),
+            ("ff00::/8", true),
+            ("ff02::1/128", true),
+            ("::1/128", true),
+            ("2001:db8::/64", false),
+        ] {
+            assert_eq!(is_exempt(net(prefix)), exempt, "{prefix}");
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The machine: events in, changes out.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+};
+
+use mif_common::abi::PvdIndex;
+use thiserror::Error;
+
+use super::{
+    change::{Change, Journal, What},
+    event::Event,
+    index::Indices,
+    key::PvdKey,
+    limits::{EXPLICIT_PVDS_PER_LINK, LINKS, Limits, ROUTERS_PER_LINK, Refused, RefusedReason},
+    link::LinkState,
+    pvd::Pvd,
+    ra::{Circumstances, Heard},
+    settle::Unsettled,
+    timers::{Timer, Timers},
+    world::is_assigned,
+};
+use crate::{time::Time, wire::RouterAdvertisement};
+
+/// The provisioning domains of a host.
+///
+/// Tell it everything that happens with [`PvdSet::apply`], call [`PvdSet::expire`] at [`PvdSet::next_deadline`], and ask
+/// [`PvdSet::world`] what selection should go by. `now` must not run backwards.
+///
+/// A dump of the kernel's tables between [`Event::ResyncBegin`] and [`Event::ResyncEnd`] should tell links, addresses,
+/// routes and neighbours in this order: of neighbours only the next hops of known routes and routers are remembered.
+#[derive(Debug)]
+pub struct PvdSet {
+    pub(super) links: BTreeMap<u32, LinkState>,
+    pub(super) indices: Indices,
+    pub(super) timers: Timers,
+    pub(super) refused: Refused,
+    /// The interfaces that have an address which can be a source.
+    pub(super) holders: BTreeMap<Ipv6Addr, BTreeSet<u32>>,
+    /// Kernel routes of all links.
+    pub(super) kernel_routes: usize,
+    /// Addresses of all links.
+    pub(super) addresses: usize,
+    /// Number of the dump that is under way or was last.
+    pub(super) dump: u64,
+    pub(super) dumping: bool,
+}
+
+/// Why [`PvdSet::find`] found nothing.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum FindError {
+    /// No PvD is called so.
+    #[error("there is no PvD {wanted:?}; PvDs here: {}", list(.known))]
+    Unknown {
+        /// What was looked for.
+        wanted: String,
+        /// The ids of all PvDs.
+        known: Vec<String>,
+    },
+    /// Several ids begin so.
+    #[error("{wanted:?} can be any of {}; say more of it", list(.candidates))]
+    Ambiguous {
+        /// What was looked for.
+        wanted: String,
+        /// The ids that begin so.
+        candidates: Vec<String>,
+    },
+}
+
+fn list(ids: &[String]) -> String {
+    if ids.is_empty() { "none".into() } else { ids.join(", ") }
+}
+
+impl PvdSet {
+    /// A set that knows nothing yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            links: BTreeMap::new(),
+            indices: Indices::new(limits),
+            timers: Timers::default(),
+            refused: Refused::default(),
+            holders: BTreeMap::new(),
+            kernel_routes: 0,
+            addresses: 0,
+            dump: 0,
+            dumping: false,
+        }
+    }
+
+    /// Takes in an event that happened `now`. Nothing that a network sends can make this fail; what does not fit is
+    /// counted in [`PvdSet::refused`].
+    pub fn apply(&mut self, event: Event, now: Time) -> Vec<Change> {
+        let mut journal = Journal::default();
+        self.let_time_pass(now, &mut journal);
+        let journal_ref = &mut journal;
+        match event {
+            Event::RouterAdvertisement { ifindex, router, advertisement } => {
+                self.on_advertisement(ifindex, router, &advertisement, now, journal_ref);
+            }
+            Event::Link(link) => self.on_link(link, now, journal_ref),
+            Event::LinkGone { ifindex } => self.drop_link(ifindex, journal_ref),
+            Event::Address(address) => self.on_address(address, now, journal_ref),
+            Event::AddressGone { ifindex, address } => {
+                self.on_address_gone(ifindex, address, now, journal_ref);
+            }
+            Event::Route(route) => self.on_route(route, now, journal_ref),
+            Event::RouteGone(route) => {
+                self.on_route_gone(route.ifindex, (&route).into(), now, journal_ref);
+            }
+            Event::Neighbour { ifindex, address, reachable } => {
+                self.on_neighbour(ifindex, address, reachable, journal_ref);
+            }
+            Event::ResyncBegin => {
+                self.dump += 1;
+                self.dumping = true;
+            }
+            Event::ResyncEnd => self.sweep(now, journal_ref),
+        }
+        journal.into_changes()
+    }
+
+    /// Lets lifetimes end that have ended `now`.
+    pub fn expire(&mut self, now: Time) -> Vec<Change> {
+        let mut journal = Journal::default();
+        self.let_time_pass(now, &mut journal);
+        journal.into_changes()
+    }
+
+    /// When the next lifetime ends, if any does. After [`PvdSet::expire`] it lies in the future.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// What was not taken in since the set was made, and how often.
+    #[must_use]
+    pub const fn refused(&self) -> &Refused {
+        &self.refused
+    }
+
+    /// The PvD of an id, of an index, or the only one whose id begins so (case does not matter).
+    ///
+    /// # Errors
+    /// When there is none, or several.
+    pub fn find(&self, wanted: &str) -> Result<PvdIndex, FindError> {
+        let all: Vec<(PvdIndex, String)> =
+            self.indices.iter().filter_map(|(index, key)| Some((index, self.id(key)?))).collect();
+        if let Some((index, _)) = all.iter().find(|(_, id)| id == wanted) {
+            return Ok(*index);
+        }
+        if let Ok(number) = wanted.parse()
+            && self.indices.key(number).is_some()
+        {
+            return Ok(number);
+        }
+        let begins =
+            |id: &str| id.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted));
+        let wanted = wanted.to_owned();
+        let candidates: Vec<_> = all.iter().filter(|(_, id)| !wanted.is_empty() && begins(id)).collect();
+        match candidates[..] {
+            [(index, _)] => Ok(*index),
+            [] => Err(FindError::Unknown { known: all.into_iter().map(|(_, id)| id).collect(), wanted }),
+            _ => Err(FindError::Ambiguous {
+                candidates: candidates.into_iter().map(|(_, id)| id.clone()).collect(),
+                wanted,
+            }),
+        }
+    }
+
+    /// What people call a PvD.
+    fn id(&self, key: &PvdKey) -> Option<String> {
+        self.links.get(&key.ifindex()).map(|link| link.id(key))
+    }
+
+    /// The interface on which an address is a source: of those that have it one that is up, where duplicate detection
+    /// let it pass, with the lowest index.
+    pub(super) fn holder(&self, address: &Ipv6Addr, now: Time) -> Option<u32> {
+        let rank = |ifindex: &u32| {
+            let link = self.links.get(ifindex)?;
+            let (held, _) = link.addresses.get(address)?;
+            let usable = !link.link.loopback && !held.valid_until.passed(now);
+            usable.then_some((link.link.up, is_assigned(held), Reverse(*ifindex)))
+        };
+        let best = self.holders.get(address)?.iter().filter_map(rank).max()?;
+        Some(best.2.0)
+    }
+
+    /// A link, made up on the spot if netlink has not told of it yet; `None` and counted if there are too many.
+    pub(super) fn link_mut(&mut self, ifindex: u32) -> Option<&mut LinkState> {
+        if !self.links.contains_key(&ifindex) {
+            if self.links.len() >= LINKS {
+                self.refused.count(RefusedReason::Links);
+                return None;
+            }
+            self.links.insert(ifindex, LinkState::unnamed(ifindex, self.dump));
+        }
+        self.links.get_mut(&ifindex)
+    }
+
+    fn on_advertisement(
+        &mut self,
+        ifindex: u32,
+        router: Ipv6Addr,
+        advertisement: &RouterAdvertisement,
+        now: Time,
+        journal: &mut Journal,
+    ) {
+        if !router.is_unicast_link_local() {
+            return self.refused.count(RefusedReason::RouterNotLinkLocal);
+        }
+        let heard = Heard::new(router, advertisement);
+        let key = heard.key(ifindex);
+        let Some(link) = self.link_mut(ifindex) else { return };
+        if link.link.loopback {
+            return;
+        }
+        if let Some(reason) = self.refusal(&key, router) {
+            return self.refused.count(reason);
+        }
+        let Some(link) = self.links.get_mut(&ifindex) else { return };
+        // What this router now says of this PvD it no longer says of another (RFC 8801 §3.4).
+        let mut moved = BTreeMap::new();
+        let mut losers = Vec::new();
+        let claimed = heard.claimed_prefixes();
+        for (other, pvd) in &mut link.pvds {
+            if *other != key && pvd.routers.contains_key(&router) {
+                let given = pvd.give_up(router, &claimed);
+                if !given.is_empty() {
+                    pvd.forget_silent_routers();
+                    losers.push(other.clone());
+                    moved.extend(given);
+                }
+            }
+        }
+        let mut pvd = link.pvds.remove(&key).unwrap_or_default();
+        let circumstances = Circumstances {
+            now,
+            link_mtu: link.link.mtu,
+            addresses: &link.addresses,
+            moved,
+            refused: &mut self.refused,
+        };
+        let what = pvd.hear(&heard, circumstances);
+        let news = link.heard.insert(router) || what.iter().any(|what| what.concerns_ownership());
+        if pvd.is_placed() {
+            self.timers.arm(Timer::Pvd(pvd.index), pvd.next_deadline(now));
+            link.pvds.insert(key.clone(), pvd);
+            self.touch(&key, what, journal);
+        } else if !pvd.is_silent() {
+            self.place(key, pvd, now, journal);
+        }
+        for loser in losers {
+            self.touch(&loser, [What::Prefixes], journal);
+            self.arm_pvd(&loser, now);
+        }
+        if news {
+            self.settle(ifindex, Unsettled::Everything, now, journal);
+        }
+    }
+
+    /// Why an advertisement cannot be taken in, if so. What it could say about PvDs that are kept is said by routers
+    /// that are kept, so nothing is lost of these.
+    fn refusal(&self, key: &PvdKey, router: Ipv6Addr) -> Option<RefusedReason> {
+        let link = self.links.get(&key.ifindex())?;
+        if !link.link.up {
+            // It came before the link went down, or netlink is behind; the next one counts.
+            return Some(RefusedReason::LinkDown);
+        }
+        let pvd = link.pvds.get(key);
+        if pvd.is_some_and(|pvd| pvd.routers.contains_key(&router) || (pvd.is_silent() && key.is_implicit()))
+        {
+            return None;
+        }
+        if link.router_pairs() >= ROUTERS_PER_LINK {
+            return Some(RefusedReason::Routers);
+        }
+        if pvd.is_some() {
+            return None;
+        }
+        let explicit = || link.pvds.keys().filter(|key| key.is_explicit()).count();
+        if key.is_explicit() && explicit() >= EXPLICIT_PVDS_PER_LINK {
+            return Some(RefusedReason::ExplicitPvds);
+        }
+        (!self.indices.has_room_for(key)).then_some(RefusedReason::Pvds)
+    }
+
+    fn arm_pvd(&mut self, key: &PvdKey, now: Time) {
+        let pvd = self.links.get(&key.ifindex()).and_then(|link| link.pvds.get(key));
+        if let Some(pvd) = pvd.filter(|pvd| pvd.is_placed()) {
+            self.timers.arm(Timer::Pvd(pvd.index), pvd.next_deadline(now));
+        }
+    }
+
+    fn let_time_pass(&mut self, now: Time, journal: &mut Journal) {
+        let mut links = BTreeSet::new();
+        while let Some(timer) = self.timers.pop(now) {
+            match timer {
+                Timer::Pvd(index) => {
+                    let Some(key) = self.indices.key(index).cloned() else { continue };
+                    let pvd = self.links.get_mut(&key.ifindex()).and_then(|link| link.pvds.get_mut(&key));
+                    let what = pvd.map(|pvd: &mut Pvd| pvd.expire(now)).unwrap_or_default();
+                    self.touch(&key, what, journal);
+                    self.arm_pvd(&key, now);
+                    links.insert(key.ifindex());
+                }
+                Timer::Address(ifindex, address) => self.on_address_aged(ifindex, address, now, journal),
+                Timer::Route(ifindex, id) => self.on_route_aged(ifindex, id, now, journal),
+            }
+        }
+        for ifindex in links {
+            self.settle(ifindex, Unsettled::Everything, now, journal);
+        }
+    }
+}

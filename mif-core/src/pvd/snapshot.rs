@@ -1,0 +1,191 @@
+//! Everything that is known of the PvDs, for people and programs.
+
+use std::{fmt, net::Ipv6Addr};
+
+use ipnet::Ipv6Net;
+use mif_common::abi::PvdIndex;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    fact::Fact,
+    key::PvdKey,
+    link::LinkState,
+    prefix::Prefix,
+    pvd::{EncryptedResolver, Router},
+    set::PvdSet,
+    world::{Portrait, Preferences},
+};
+use crate::{
+    select::world::{Origin, Route, Source},
+    time::{Deadline, Time},
+    wire::DomainName,
+};
+
+/// Who said something.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SaidBy {
+    /// The router of this address, in an advertisement.
+    Router(Ipv6Addr),
+    /// The kernel, and so whoever configured it.
+    Kernel,
+}
+
+impl fmt::Display for SaidBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Router(router) => router.fmt(f),
+            Self::Kernel => f.write_str("kernel"),
+        }
+    }
+}
+
+/// A PvD, complete.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct PvdSnapshot {
+    /// Its number.
+    pub index: PvdIndex,
+    /// What people call it.
+    pub id: String,
+    /// What makes it itself.
+    pub key: PvdKey,
+    /// Its interface's name.
+    pub link: String,
+    /// Its interface.
+    pub ifindex: u32,
+    /// Whether the interface is up; a PvD of an interface that is down is not used.
+    pub up: bool,
+    /// Who configures it.
+    pub origin: Origin,
+    /// Made from the kernel's routes; the router has not spoken to us yet.
+    pub provisional: bool,
+    /// Its routers.
+    pub routers: Vec<RouterSnapshot>,
+    /// What routers said about prefixes.
+    pub prefixes: Vec<PrefixSnapshot>,
+    /// Its addresses. That they exist is always the kernel's word.
+    pub sources: Vec<Source>,
+    /// Its routes, on-link prefixes included.
+    pub routes: Vec<RouteSnapshot>,
+    /// DNS servers in order of preference (RFC 8106).
+    pub dns_servers: Vec<Fact<Ipv6Addr>>,
+    /// Search domains in order of preference (RFC 8106).
+    pub search_list: Vec<Fact<DomainName>>,
+    /// NAT64 prefixes (RFC 8781).
+    pub pref64: Vec<Fact<Ipv6Net>>,
+    /// Encrypted resolvers, the preferred first (RFC 9463).
+    pub encrypted_dns: Vec<Fact<EncryptedResolver>>,
+    /// How long any of it holds.
+    pub valid_until: Deadline,
+}
+
+/// A router of a PvD.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct RouterSnapshot {
+    /// Its link-local address.
+    pub address: Ipv6Addr,
+    /// False once the kernel found that it does not answer.
+    pub reachable: bool,
+    /// What it said about itself.
+    #[serde(flatten)]
+    pub said: Router,
+}
+
+/// A prefix of a PvD.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct PrefixSnapshot {
+    /// The prefix.
+    pub prefix: Ipv6Net,
+    /// The router that announced it.
+    pub said_by: Ipv6Addr,
+    /// What it means.
+    #[serde(flatten)]
+    pub meaning: Prefix,
+}
+
+/// A route of a PvD.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct RouteSnapshot {
+    /// Who said so.
+    pub said_by: SaidBy,
+    /// The route.
+    #[serde(flatten)]
+    pub route: Route,
+}
+
+impl PvdSnapshot {
+    fn of(link: &LinkState, portrait: Portrait<'_>) -> Self {
+        let Portrait { key, pvd, .. } = portrait;
+        let (origin, valid_until) = (portrait.origin(), portrait.valid_until());
+        let mut encrypted_dns: Vec<_> = pvd.encrypted_dns.iter().cloned().collect();
+        encrypted_dns.sort_by_key(|fact| fact.value.service_priority);
+        Self {
+            index: pvd.index,
+            id: link.id(key),
+            key: key.clone(),
+            link: link.name(),
+            ifindex: key.ifindex(),
+            up: link.link.up,
+            origin,
+            provisional: key.is_network() && pvd.is_silent(),
+            routers: pvd
+                .routers
+                .iter()
+                .map(|(address, router)| RouterSnapshot {
+                    address: *address,
+                    reachable: link.is_reachable(address),
+                    said: router.clone(),
+                })
+                .collect(),
+            prefixes: pvd
+                .prefixes
+                .iter()
+                .map(|((prefix, router), meaning)| PrefixSnapshot {
+                    prefix: *prefix,
+                    said_by: *router,
+                    meaning: *meaning,
+                })
+                .collect(),
+            sources: portrait.sources,
+            routes: portrait
+                .routes
+                .into_iter()
+                .map(|(route, said_by)| RouteSnapshot { said_by, route })
+                .collect(),
+            dns_servers: pvd.dns_servers.iter().cloned().collect(),
+            search_list: pvd.search_list.iter().cloned().collect(),
+            pref64: pvd.pref64.iter().cloned().collect(),
+            encrypted_dns,
+            valid_until,
+        }
+    }
+
+    /// The MTU, octets: the smallest that a router announced, and that router.
+    #[must_use]
+    pub fn mtu(&self) -> Option<(u32, Ipv6Addr)> {
+        self.routers.iter().filter_map(|router| Some((router.said.mtu?, router.address))).min()
+    }
+
+    /// The captive portal's API and the router that announced it; of several the one with the lowest address.
+    #[must_use]
+    pub fn captive_portal(&self) -> Option<(&str, Ipv6Addr)> {
+        self.routers.iter().find_map(|router| Some((router.said.captive_portal.as_deref()?, router.address)))
+    }
+}
+
+impl PvdSet {
+    /// All PvDs by number, those of links that are down included.
+    #[must_use]
+    pub fn snapshot(&self, now: Time, preferences: &Preferences) -> Vec<PvdSnapshot> {
+        let mut all: Vec<_> = self
+            .links
+            .values()
+            .flat_map(|link| {
+                let portraits = self.portraits(link, now, preferences);
+                portraits.into_iter().map(|portrait| PvdSnapshot::of(link, portrait))
+            })
+            .collect();
+        all.sort_unstable_by_key(|snapshot| snapshot.index);
+        all
+    }
+}

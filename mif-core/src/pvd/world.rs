@@ -1,0 +1,318 @@
+//! The set as selection sees it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    event::{Address, KernelRoute},
+    key::PvdKey,
+    link::LinkState,
+    ownership::{self, Standing},
+    pvd::Pvd,
+    routes::{RouteId, is_exempt},
+    set::PvdSet,
+    snapshot::SaidBy,
+};
+use crate::{
+    select::world::{AddressState, NextHop, Origin, Route, Source, View, World},
+    time::{Deadline, Time},
+    wire::RouterPreference,
+};
+
+/// What the configuration says about the world.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Preferences {
+    /// Metrics of interfaces by name, in place of those of the kernel's routes. The smaller the better.
+    pub metrics: BTreeMap<String, u32>,
+    /// The views with groups of their own; they go into the world as they are.
+    pub views: Vec<View>,
+}
+
+/// A PvD with its derived parts: sources and routes.
+pub(super) struct Portrait<'a> {
+    pub key: &'a PvdKey,
+    pub pvd: &'a Pvd,
+    pub sources: Vec<Source>,
+    pub routes: Vec<(Route, SaidBy)>,
+}
+
+impl Portrait<'_> {
+    /// How long any fact of it holds.
+    pub fn valid_until(&self) -> Deadline {
+        let sources = self.sources.iter().map(|source| source.valid_until);
+        let routes = self.routes.iter().map(|(route, _)| route.valid_until);
+        sources.chain(routes).chain(self.pvd.last_deadline()).max().unwrap_or(Deadline::NEVER)
+    }
+
+    /// Who configures it.
+    pub fn origin(&self) -> Origin {
+        if self.key.is_network() { Origin::Network } else { Origin::Administrator }
+    }
+}
+
+impl PvdSet {
+    /// A snapshot for selection. PvDs of links that are down are not in it. It stays the same until an event or
+    /// [`PvdSet::next_deadline`].
+    #[must_use]
+    pub fn world(&self, now: Time, preferences: &Preferences) -> World {
+        let mut pvds: Vec<_> = self
+            .links
+            .values()
+            .filter(|link| link.link.up)
+            .flat_map(|link| self.portraits(link, now, preferences))
+            .map(|portrait| crate::select::world::Pvd {
+                index: portrait.pvd.index,
+                ifindex: portrait.key.ifindex(),
+                origin: portrait.origin(),
+                explicit: portrait.key.is_explicit(),
+                no_internet: false,
+                valid_until: portrait.valid_until(),
+                sources: portrait.sources,
+                routes: portrait.routes.into_iter().map(|(route, _)| route).collect(),
+            })
+            .collect();
+        pvds.sort_unstable_by_key(|pvd| pvd.index);
+        let addresses = self.links.values().flat_map(|link| link.addresses.values());
+        let local: BTreeSet<_> = addresses
+            .filter(|(address, _)| !address.valid_until.passed(now))
+            .map(|(address, _)| address.address)
+            .collect();
+        World { pvds, local_addresses: local.into_iter().collect(), views: preferences.views.clone() }
+    }
+
+    /// The PvDs of a link; those of a link that is down have neither sources nor routes.
+    pub(super) fn portraits<'a>(
+        &'a self,
+        link: &'a LinkState,
+        now: Time,
+        preferences: &Preferences,
+    ) -> Vec<Portrait<'a>> {
+        let configured = preferences.metrics.get(&link.link.name).copied();
+        let builder = Builder { set: self, link, now, configured };
+        let mut portraits: BTreeMap<&PvdKey, Portrait<'a>> = link
+            .pvds
+            .iter()
+            .map(|(key, pvd)| (key, Portrait { key, pvd, sources: Vec::new(), routes: Vec::new() }))
+            .collect();
+        if link.link.up {
+            builder.sources(&mut portraits);
+            for portrait in portraits.values_mut() {
+                builder.learnt_routes(portrait);
+                builder.kernel_routes(portrait);
+                builder.kernel_prefixes(portrait);
+            }
+        }
+        portraits.into_values().collect()
+    }
+}
+
+/// Fills portraits of one link.
+struct Builder<'a> {
+    set: &'a PvdSet,
+    link: &'a LinkState,
+    now: Time,
+    /// The configured metric.
+    configured: Option<u32>,
+}
+
+impl<'a> Builder<'a> {
+    fn sources(&self, portraits: &mut BTreeMap<&'a PvdKey, Portrait<'a>>) {
+        let standings: BTreeMap<_, _> = self
+            .link
+            .pvds
+            .iter()
+            .map(|(key, pvd)| (key, Standing::of(self.link, key, pvd, self.now)))
+            .collect();
+        for (address, _) in self.link.addresses.values() {
+            let owners = ownership::owners(self.link, address, self.now);
+            if owners.is_empty()
+                || self.set.holder(&address.address, self.now) != Some(self.link.link.ifindex)
+            {
+                continue;
+            }
+            let carrier = ownership::carrier(self.link, &owners, &standings, address, self.now);
+            for key in owners {
+                if let Some(portrait) = portraits.get_mut(key) {
+                    let source = self.source(portrait.pvd, address, carrier == Some(key));
+                    portrait.sources.push(source);
+                }
+            }
+        }
+    }
+
+    fn source(&self, pvd: &Pvd, address: &Address, carried: bool) -> Source {
+        let state = if !is_assigned(address) {
+            AddressState::Tentative
+        } else if address.deprecated
+            || address.optimistic
+            || address.preferred_until.passed(self.now)
+            // The router's word counts before the kernel has told that it heeds it.
+            || !ownership::keeps(self.link, pvd, address, self.now)
+        {
+            AddressState::Deprecated
+        } else {
+            AddressState::Preferred
+        };
+        let advertisers: BTreeSet<Ipv6Addr> = pvd
+            .prefixes
+            .iter()
+            .filter(|((prefix, _), record)| prefix.contains(&address.address) && record.claims(self.now))
+            .map(|((_, router), _)| *router)
+            .collect();
+        Source {
+            address: address.address,
+            prefix_len: self.prefix_len(address),
+            state,
+            temporary: address.temporary,
+            valid_until: address.valid_until,
+            carried,
+            advertisers: advertisers.into_iter().collect(),
+        }
+    }
+
+    /// The length of the part that is not interface ID: that of the announced prefix, else what the kernel says, unless
+    /// it is a /128 as DHCPv6 clients set it; then that of the on-link prefix around it, else 64.
+    fn prefix_len(&self, address: &Address) -> u8 {
+        if let Some((prefix, _)) = self.link.claims.longest(address.address) {
+            return prefix.prefix_len();
+        }
+        if address.prefix_len < 128 {
+            return address.prefix_len;
+        }
+        let around = |id: &&RouteId| id.prefix.prefix_len() < 128 && id.prefix.contains(&address.address);
+        let on_link = self.link.sorted.on_link.iter().filter(around).map(|id| id.prefix.prefix_len());
+        on_link.max().unwrap_or(USUAL_PREFIX_LEN)
+    }
+
+    /// What routers announced: default routes, more specific ones, and prefixes that are on-link.
+    fn learnt_routes(&self, portrait: &mut Portrait<'_>) {
+        for ((prefix, router), route) in &portrait.pvd.routes {
+            if !route.valid_until.passed(self.now) {
+                let route = Route {
+                    prefix: *prefix,
+                    next_hop: NextHop::Router(*router),
+                    preference: route.preference,
+                    metric: self.metric(self.link.metric(Some(*router))),
+                    reachable: self.link.is_reachable(router),
+                    origin: Origin::Network,
+                    kernel_decides: false,
+                    valid_until: route.valid_until,
+                };
+                portrait.routes.push((route, SaidBy::Router(*router)));
+            }
+        }
+        // Of several routers of the PvD that call a prefix on-link the last to end counts.
+        let mut on_link: BTreeMap<_, (Deadline, Ipv6Addr)> = BTreeMap::new();
+        for ((prefix, router), record) in &portrait.pvd.prefixes {
+            if let Some(until) = record.on_link_until.filter(|until| !until.passed(self.now)) {
+                let longest = on_link.entry(*prefix).or_insert((until, *router));
+                *longest = (*longest).max((until, *router));
+            }
+        }
+        for (prefix, (valid_until, router)) in on_link {
+            let route =
+                Route { valid_until, ..self.on_link(prefix, Origin::Network, self.link.metric(None)) };
+            portrait.routes.push((route, SaidBy::Router(router)));
+        }
+    }
+
+    /// Routes that the kernel has and no advertisement explains: the administrator's, and those of a router that has
+    /// not spoken to us yet.
+    fn kernel_routes(&self, portrait: &mut Portrait<'_>) {
+        let (ids, origin) = match portrait.key {
+            PvdKey::Interface { .. } => (Some(&self.link.sorted.administrator), Origin::Administrator),
+            PvdKey::Implicit { router, .. } if portrait.pvd.is_silent() => {
+                (self.link.sorted.learnt.get(router), Origin::Network)
+            }
+            _ => return,
+        };
+        for (route, _) in ids.into_iter().flatten().filter_map(|id| self.link.routes.get(id)) {
+            if !route.valid_until.passed(self.now) {
+                let kernel_decides =
+                    origin == Origin::Administrator && self.kernel_decides(route, &portrait.sources);
+                let route = Route {
+                    prefix: route.prefix.trunc(),
+                    next_hop: route.gateway.map_or(NextHop::OnLink, NextHop::Router),
+                    preference: route.preference,
+                    metric: self.metric(route.metric),
+                    reachable: route.gateway.is_none_or(|gateway| self.link.is_reachable(&gateway)),
+                    origin,
+                    kernel_decides,
+                    valid_until: route.valid_until,
+                };
+                portrait.routes.push((route, SaidBy::Kernel));
+            }
+        }
+    }
+
+    /// A route that refuses, that names a source which the PvD does not have, or that leads to loopback.
+    fn kernel_decides(&self, route: &KernelRoute, sources: &[Source]) -> bool {
+        let foreign = |wanted| !sources.iter().any(|source| source.address == wanted);
+        route.refuses || self.link.link.loopback || route.preferred_source.is_some_and(foreign)
+    }
+
+    /// On-link prefixes of the kernel belong to the PvDs that own addresses of them.
+    fn kernel_prefixes(&self, portrait: &mut Portrait<'_>) {
+        let origin = portrait.origin();
+        for id in &self.link.sorted.on_link {
+            let Some((kernel, _)) = self.link.routes.get(id) else { continue };
+            // A /128 leads to the address itself.
+            let idle =
+                kernel.valid_until.passed(self.now) || id.prefix.prefix_len() == 128 || is_exempt(id.prefix);
+            let known = portrait
+                .routes
+                .iter()
+                .any(|(route, _)| route.prefix == id.prefix && route.next_hop == NextHop::OnLink);
+            let owned = portrait.sources.iter().any(|source| id.prefix.contains(&source.address));
+            if !idle && !known && owned && self.is_kernels_word(id) {
+                let metric = if portrait.key.is_network() { self.link.metric(None) } else { id.metric };
+                let route =
+                    Route { valid_until: kernel.valid_until, ..self.on_link(id.prefix, origin, metric) };
+                portrait.routes.push((route, SaidBy::Kernel));
+            }
+        }
+    }
+
+    /// Whether the kernel's word about an on-link prefix counts: routers said nothing about it, or the administrator
+    /// set an address of it by hand. Otherwise a withdrawn prefix would stay until the kernel has followed.
+    fn is_kernels_word(&self, id: &RouteId) -> bool {
+        let announced = self.link.pvds.values().any(|pvd| pvd.records_of(id.prefix).next().is_some());
+        let by_hand = || {
+            self.link
+                .addresses
+                .range(id.prefix.network()..=id.prefix.broadcast())
+                .any(|(_, (address, _))| address.permanent && address.prefix_len == id.prefix.prefix_len())
+        };
+        !announced || by_hand()
+    }
+
+    fn on_link(&self, prefix: ipnet::Ipv6Net, origin: Origin, metric: u32) -> Route {
+        Route {
+            prefix,
+            next_hop: NextHop::OnLink,
+            preference: RouterPreference::default(),
+            metric: self.metric(metric),
+            reachable: true,
+            origin,
+            kernel_decides: false,
+            valid_until: Deadline::NEVER,
+        }
+    }
+
+    fn metric(&self, kernel: u32) -> u32 {
+        self.configured.unwrap_or(kernel)
+    }
+}
+
+/// The prefix length of an address of which nothing better is known: that of stateless autoconfiguration on all common
+/// links (RFC 4862 §5.5.3 d, RFC 7421).
+const USUAL_PREFIX_LEN: u8 = 64;
+
+/// Whether duplicate detection has let an address pass, or pass for now.
+pub(super) fn is_assigned(address: &Address) -> bool {
+    !address.tentative && !address.dad_failed
+}
