@@ -82,6 +82,23 @@ impl Rule {
         self.view == DEFAULT_VIEW || tables.permits(self.view, pvd)
     }
 
+    /// Whether the view may use a source. An address that two PvDs share - redundant gateways that announce one
+    /// prefix - is carried by one of them and may be used by a view that has only the other: then the view's own
+    /// decision names it.
+    #[inline(always)]
+    fn allows<T: Tables>(
+        &self,
+        tables: &T,
+        source: &Source,
+        address: &Addr,
+        decision: Option<&Decision>,
+    ) -> bool {
+        self.permits(tables, source.pvd)
+            || decision.is_some_and(|decision| {
+                matches!(Stored::from_raw(decision.verdict), Stored::Use) && decision.source == *address
+            })
+    }
+
     #[inline(always)]
     const fn strict(&self) -> bool {
         matches!(self.mode, Mode::Strict)
@@ -108,6 +125,19 @@ impl Socket {
     #[inline(always)]
     const fn application_device(&self) -> u32 {
         if self.ifindex == self.ours.ifindex { 0 } else { self.ifindex }
+    }
+
+    /// The socket without a source that a hook bound and that can still be replaced. connect(AF_UNSPEC) takes port
+    /// and interface from a UDP socket, but not an address that was bound, also by `bpf_bind` (`__udp_disconnect`,
+    /// `SOCK_BINDADDR_LOCK`): without this, the next connect would follow the source of the one before.
+    /// glibc's getaddrinfo sorts addresses with such a socket.
+    #[inline(always)]
+    fn reconsidered(&self) -> Self {
+        if !self.has_port && self.source == self.ours.source {
+            Self { source: Addr::UNSPECIFIED, ..*self }
+        } else {
+            *self
+        }
     }
 }
 
@@ -205,10 +235,13 @@ pub const fn exempt(destination: &Addr) -> Option<Reason> {
 #[inline(always)]
 #[must_use]
 pub fn connect<T: Tables>(tables: &T, rule: &Rule, socket: &Socket) -> Outcome {
-    let outcome = choose(tables, rule, socket);
+    let outcome = choose(tables, rule, &socket.reconsidered());
     match outcome.reason {
         // Binding a source needs a socket without a port; the interface alone still keeps the flow in the PvD,
         // because the kernel then prefers the sources of that interface (RFC 6724 rule 5).
+        Reason::Applied if socket.has_port && outcome.ifindex == 0 => {
+            Outcome::pass(Reason::Consistent, outcome.pvd)
+        }
         Reason::Applied if socket.has_port => {
             Outcome { reason: Reason::InterfaceOnly, source: Addr::UNSPECIFIED, ..outcome }
         }
@@ -237,18 +270,18 @@ fn choose<T: Tables>(tables: &T, rule: &Rule, socket: &Socket) -> Outcome {
         return Outcome::pass(reason, NO_PVD);
     }
     let decision = tables.decision(rule.view, &socket.destination);
-    if let Some(decision) = decision {
-        if decision.flags & decision_flags::LOCAL != 0 {
-            return Outcome::pass(Reason::NotOurs, NO_PVD);
-        }
-        if matches!(Stored::from_raw(decision.verdict), Stored::Pass) {
-            return Outcome::pass(Reason::Administrator, decision.pvd);
-        }
+    if let Some(decision) = decision
+        && decision.flags & decision_flags::LOCAL != 0
+    {
+        return Outcome::pass(Reason::NotOurs, NO_PVD);
     }
     if !socket.source.is_unspecified() {
         return follow(tables, rule, socket, decision);
     }
     let decision = match decision {
+        Some(decision) if matches!(Stored::from_raw(decision.verdict), Stored::Pass) => {
+            return Outcome::pass(Reason::Administrator, decision.pvd);
+        }
         Some(decision) if matches!(Stored::from_raw(decision.verdict), Stored::Use) => decision,
         _ if rule.strict() => return Outcome::refuse(Reason::Unreachable, NO_PVD),
         _ => return Outcome::pass(Reason::NoDecision, NO_PVD),
@@ -277,16 +310,19 @@ fn choose<T: Tables>(tables: &T, rule: &Rule, socket: &Socket) -> Outcome {
 /// destination elsewhere.
 #[inline(always)]
 fn follow<T: Tables>(tables: &T, rule: &Rule, socket: &Socket, decision: Option<&Decision>) -> Outcome {
-    let Some(source) = tables.source(&socket.source) else {
-        return if rule.strict() {
-            Outcome::refuse(Reason::Vetoed, NO_PVD)
-        } else {
-            Outcome::pass(Reason::UnknownSource, NO_PVD)
-        };
-    };
-    if rule.strict() && !rule.permits(tables, source.pvd) {
-        return Outcome::refuse(Reason::Vetoed, source.pvd);
+    let source = tables.source(&socket.source);
+    // The veto stands before all else: tc egress would drop the packets of a connection that was let through here.
+    if rule.strict() && !source.is_some_and(|source| rule.allows(tables, source, &socket.source, decision)) {
+        return Outcome::refuse(Reason::Vetoed, source.map_or(NO_PVD, |source| source.pvd));
     }
+    if let Some(decision) = decision
+        && matches!(Stored::from_raw(decision.verdict), Stored::Pass)
+    {
+        return Outcome::pass(Reason::Administrator, decision.pvd);
+    }
+    let Some(source) = source else {
+        return Outcome::pass(Reason::UnknownSource, NO_PVD);
+    };
     if source.valid_until <= tables.now() {
         return if rule.strict() {
             Outcome::refuse(Reason::Vetoed, source.pvd)
@@ -363,7 +399,7 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
             Outcome::pass(Reason::UnknownSource, NO_PVD)
         };
     };
-    if rule.strict() && !rule.permits(tables, source.pvd) {
+    if rule.strict() && !rule.allows(tables, source, &packet.source, decision) {
         return Outcome::refuse(Reason::Vetoed, source.pvd);
     }
     if source.ifindex == packet.ifindex {
@@ -388,3 +424,6 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
         ..Outcome::apply(Reason::Redirected, source.pvd, Addr::UNSPECIFIED, source.ifindex)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,14 +3,15 @@
 //! # Why a few prefixes are enough
 //! The best candidates are those of the longest route that covers the destination, reachable routers first, earlier
 //! groups before later ones. So each prefix of a route either decides for all that it covers, save what longer ones
-//! decide, or never: see [`regions`]. Within such a region the criteria up to rule 7 depend on the destination only by
+//! decide, or never: see `regions`. Within such a region the criteria up to rule 7 depend on the destination only by
 //! its scope and label, hence the region is cut into cells at the rows of the policy table and the boundaries of
 //! scopes, and each cell goes through the criteria once. Rule 8 then divides the cell among the pairs that are left:
-//! see [`super::longest_match`]. Rule 1 asks for nothing: a destination that equals a source is the host itself.
+//! see `longest_match`. Rule 1 asks for nothing: a destination that equals a source is the host itself.
 //!
 //! # What it costs
 //! Each region looks at the candidates of its own prefix only, n candidates in all regions, m of them in those that
-//! boundaries cut (a dozen rows): O((n + m) log n), whatever the number of PvDs that offer the same.
+//! boundaries cut (a dozen rows): O((n + m) log n) unless the sources nest deeply, whatever the number of PvDs that
+//! offer the same.
 
 use std::{
     collections::HashMap,
@@ -152,40 +153,37 @@ enum Kind {
 fn cells(offers: &[Offer<'_>], hosts: &[Prefix], boundaries: &[Prefix]) -> Vec<Cell> {
     let regions = regions(offers);
     let mut cells = Vec::new();
-    let mut bases = 0;
-    let mut next_base = || {
-        bases += 1;
-        bases
-    };
+    let mut bases = 0..;
+    let mut next_base = || bases.next().expect("fewer prefixes than numbers");
     for &prefix in hosts {
         cells.push(Cell { prefix, base: next_base(), kind: Kind::Host, decision: Answer::LOCAL.into() });
     }
-    let mut region_cells = |region: &Region<'_, '_>, cuts: &[Prefix]| {
+    for (region, cuts) in regions.iter().zip(cuts(&regions, boundaries)) {
         let candidates: Vec<Candidate<'_>> =
             region.offers.iter().flat_map(|offer| of_route(offer.pvd, offer.route)).collect();
-        for &cut in cuts {
+        for cut in cuts.into_iter().chain([region.prefix]) {
             let base = next_base();
             evaluate(cut, &candidates, &mut |prefix, candidate| {
                 let kind = if prefix == cut { Kind::Base } else { Kind::Part };
                 cells.push(Cell { prefix, base, kind, decision: candidate.answer().into() });
             });
         }
-    };
-    // A boundary cuts the longest region around it; where it is a region itself there is nothing to cut.
-    let mut cuts: Vec<Vec<Prefix>> = vec![Vec::new(); regions.len()];
+    }
+    cells
+}
+
+/// What the boundaries cut out of each region: each out of the longest around it, unless it is a region itself.
+fn cuts(regions: &[Region<'_, '_>], boundaries: &[Prefix]) -> Vec<Vec<Prefix>> {
+    let mut cuts = vec![Vec::new(); regions.len()];
     for &boundary in boundaries {
         let around = regions.iter().enumerate().filter(|(_, region)| region.prefix.covers(boundary));
-        if let Some((place, _)) = around.max_by_key(|(_, region)| region.prefix.len()) {
+        if let Some((place, region)) = around.max_by_key(|(_, region)| region.prefix.len())
+            && region.prefix != boundary
+        {
             cuts[place].push(boundary);
         }
     }
-    for (region, mut cuts) in regions.iter().zip(cuts) {
-        if cuts.first() != Some(&region.prefix) {
-            cuts.push(region.prefix);
-        }
-        region_cells(region, &cuts);
-    }
-    cells
+    cuts
 }
 
 /// Calls `emit` with the winner of a cell and of the parts that rule 8 gives to others.

@@ -107,3 +107,6 @@ pub(super) fn members(world: &World) -> BTreeMap<(u32, PvdIndex), u32> {
     }
     members
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,3 +78,40 @@ impl Tables {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn longest_matches() {
+        let mut tables = Tables::default();
+        for (view, net) in [
+            (0, "2001:db8::/32"),
+            (0, "2001:db8:1::/48"),
+            (0, "2001:db8:1:1::/64"),
+            (0, "2001:db8:1:1::1/128"),
+            (1, "::/0"),
+            (3, "2001:db8::/32"),
+        ] {
+            tables.decisions.insert((view, net.parse().expect("a literal")), abi::Decision::default());
+        }
+        for (view, destination, expected) in [
+            (0, "2001:db8:1:1::1", Some("2001:db8:1:1::1/128")),
+            (0, "2001:db8:1:1::2", Some("2001:db8:1:1::/64")),
+            (0, "2001:db8:1:1::", Some("2001:db8:1:1::/64")),
+            (0, "2001:db8:1:2::", Some("2001:db8:1::/48")),
+            (0, "2001:db8:2::", Some("2001:db8::/32")),
+            (0, "2001:db8:ffff::", Some("2001:db8::/32")),
+            (0, "2001:db9::", None),
+            (0, "::", None),
+            (1, "2001:db8:1:1::1", Some("::/0")),
+            (2, "2001:db8::", None),
+            (3, "2001:db8::", Some("2001:db8::/32")),
+            (3, "2001:db7::", None),
+        ] {
+            let found = tables.lookup(view, destination.parse().expect("a literal"));
+            assert_eq!(found.map(|(net, _)| net.to_string()).as_deref(), expected, "{view} {destination}");
+        }
+    }
+}

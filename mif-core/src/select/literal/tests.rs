@@ -228,6 +228,13 @@ fn the_administrators_routes() {
             "1 2001:db8:a::1 via fe80::c admin",
             Some(Criterion::RouteLength),
         ),
+        // One route of the network and of the administrator.
+        (
+            format!("{isp}\nroute 2001:db8:5::/48 via fe80::c\nroute 2001:db8:5::/48 via fe80::c admin"),
+            "2001:db8:5::1",
+            "1 2001:db8:a::1 via fe80::c admin",
+            Some(Criterion::TieBreak),
+        ),
         // Two uplinks configured by hand: their default routes are not marked, mif still keeps their sources apart.
         (
             "pvd 1 2 admin

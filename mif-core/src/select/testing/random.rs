@@ -105,11 +105,16 @@ fn pvd() -> impl Strategy<Value = Pvd> {
         })
 }
 
-/// A world of up to `most` PvDs and four views, of which one has a PvD that does not exist.
+/// A world of up to `most` PvDs, some of them twins but for their index, and up to three views, which may name a PvD
+/// that does not exist.
 pub fn world(most: usize) -> impl Strategy<Value = World> {
     let groups = vec(vec(1..=u32::try_from(most).expect("few") + 1, 0..4), 0..4);
-    (vec(pvd(), 0..=most), vec(address(), 0..3), vec(groups, 0..4)).prop_map(
-        |(mut pvds, local_addresses, views)| {
+    let twins = vec(prop::bool::weighted(0.1), most);
+    (vec(pvd(), 0..=most), twins, vec(address(), 0..3), vec(groups, 0..4)).prop_map(
+        |(mut pvds, twins, local_addresses, views)| {
+            for place in (1..pvds.len()).filter(|place| twins[*place]) {
+                pvds[place] = pvds[place - 1].clone();
+            }
             for (index, pvd) in (1..).zip(&mut pvds) {
                 pvd.index = index;
             }
@@ -167,7 +172,7 @@ pub fn boundary_destinations(world: &World, tables: &Tables) -> BTreeSet<Ipv6Add
     for prefix in routes.chain(counted).chain(whole).chain(locals).chain(rows).chain(scopes).chain(stored) {
         let first = prefix.bits();
         let last = first | u128::MAX.checked_shr(prefix.len().into()).unwrap_or(0);
-        let at = [first.wrapping_sub(1), first, first | (last ^ first) / 3, last, last.wrapping_add(1)];
+        let at = [first.wrapping_sub(1), first, first | ((last ^ first) / 3), last, last.wrapping_add(1)];
         found.extend(at.map(Ipv6Addr::from_bits));
     }
     for source in &sources {

@@ -1,0 +1,377 @@
+//! Every branch of the decision functions, one row each.
+
+extern crate std;
+
+use core::net::Ipv6Addr;
+use std::{format, string::String, vec::Vec};
+
+use super::*;
+use crate::abi::FOREVER;
+
+/// The clock of the tables.
+const NOW: u64 = 10;
+
+/// The strict and the other views of the rules below: PvD 1 only.
+const FIRST_ONLY: u32 = 1;
+
+fn addr(text: &str) -> Addr {
+    text.parse::<Ipv6Addr>().unwrap_or_else(|error| panic!("{text}: {error}")).into()
+}
+
+fn show(address: Addr) -> String {
+    format!("{}", Ipv6Addr::from(address))
+}
+
+/// Tables as lists.
+#[derive(Default)]
+struct Lists {
+    policies: Vec<(u64, Policy)>,
+    decisions: Vec<(u32, Addr, u32, Decision)>,
+    sources: Vec<(Addr, Source)>,
+    members: Vec<(u32, PvdIndex)>,
+}
+
+impl Tables for Lists {
+    fn now(&self) -> u64 {
+        NOW
+    }
+
+    fn policy(&self, cgroup: u64) -> Option<&Policy> {
+        self.policies.iter().find(|(id, _)| *id == cgroup).map(|(_, policy)| policy)
+    }
+
+    fn decision(&self, view: u32, destination: &Addr) -> Option<&Decision> {
+        self.decisions
+            .iter()
+            .filter(|(of, prefix, bits, _)| *of == view && prefix.shares_prefix(destination, *bits))
+            .max_by_key(|(_, _, bits, _)| *bits)
+            .map(|(.., decision)| decision)
+    }
+
+    fn source(&self, address: &Addr) -> Option<&Source> {
+        self.sources.iter().find(|(of, _)| of == address).map(|(_, source)| source)
+    }
+
+    fn permits(&self, view: u32, pvd: PvdIndex) -> bool {
+        self.members.contains(&(view, pvd))
+    }
+}
+
+/// Three PvDs on the interfaces 11, 12 and 13 with the sources a::1, b::1 and, expired, c::1. The address 5::1 is of
+/// PvD 1 as well, but PvD 2 carries it.
+///
+/// Destinations: a::/16, b::/16, c::/16 are reached by their PvDs (c's answer has expired), d::/16 by a static route
+/// of PvD 2, e::/16 by one that the kernel decides, f::/16 by nobody, 5::/16 with the shared address, 9::9 is the host
+/// itself. View 1 has PvD 1 only.
+fn tables() -> Lists {
+    let mut lists = Lists::default();
+    let mut decide = |views: &[u32], prefix: &str, bits, decision: Decision| {
+        for view in views {
+            lists.decisions.push((*view, addr(prefix), bits, decision));
+        }
+    };
+    let take = |pvd: PvdIndex, source: &str, flags, valid_until| Decision {
+        valid_until,
+        source: addr(source),
+        next_hop: addr("fe80::1"),
+        ifindex: 10 + pvd,
+        pvd,
+        verdict: Stored::Use as u32,
+        flags,
+    };
+    let both = &[DEFAULT_VIEW, FIRST_ONLY];
+    decide(both, "a::", 16, take(1, "a::1", 0, FOREVER));
+    decide(&[DEFAULT_VIEW], "b::", 16, take(2, "b::1", 0, FOREVER));
+    decide(both, "c::", 16, take(1, "a::1", 0, NOW));
+    decide(&[DEFAULT_VIEW], "d::", 16, take(2, "b::1", decision_flags::ADMINISTRATOR, FOREVER));
+    decide(both, "5::", 16, take(1, "5::1", 0, FOREVER));
+    let pass = |flags, pvd| Decision { pvd, flags, verdict: Stored::Pass as u32, ..Decision::default() };
+    decide(both, "e::", 16, pass(decision_flags::ADMINISTRATOR, 1));
+    decide(both, "9::9", 128, pass(decision_flags::LOCAL, NO_PVD));
+    decide(both, "f::", 16, Decision { verdict: Stored::None as u32, ..Decision::default() });
+    for (address, pvd, valid_until) in
+        [("a::1", 1, FOREVER), ("b::1", 2, FOREVER), ("c::1", 1, NOW), ("5::1", 2, FOREVER)]
+    {
+        lists.sources.push((
+            addr(address),
+            Source {
+                valid_until,
+                next_hop: addr("fe80::1"),
+                ifindex: 10 + pvd,
+                pvd,
+                on_link_bits: 64,
+                flags: 0,
+            },
+        ));
+    }
+    lists.members.push((FIRST_ONLY, 1));
+    lists
+}
+
+const PREFER: Rule = Rule { view: DEFAULT_VIEW, mode: Mode::Prefer, cgroup: 0 };
+const OBSERVE: Rule = Rule { view: DEFAULT_VIEW, mode: Mode::Observe, cgroup: 0 };
+const STRICT: Rule = Rule { view: FIRST_ONLY, mode: Mode::Strict, cgroup: 7 };
+const STRICT_ALL: Rule = Rule { view: DEFAULT_VIEW, mode: Mode::Strict, cgroup: 0 };
+
+/// `REASON PVD`, and what there is to do: `refuse` or `[from SOURCE] [on IFINDEX] [to NEXT_HOP]`.
+fn text(outcome: Outcome) -> String {
+    let mut text = format!("{} {}", outcome.reason.name(), outcome.pvd);
+    match outcome.verdict {
+        Verdict::Pass => {}
+        Verdict::Refuse => text.push_str(" refuse"),
+        Verdict::Apply => {
+            if !outcome.source.is_unspecified() {
+                text.push_str(&format!(" from {}", show(outcome.source)));
+            }
+            if outcome.ifindex != 0 {
+                text.push_str(&format!(" on {}", outcome.ifindex));
+            }
+            if !outcome.next_hop.is_unspecified() {
+                text.push_str(&format!(" to {}", show(outcome.next_hop)));
+            }
+            return text;
+        }
+    }
+    let nothing = Outcome { ifindex: 0, source: Addr::UNSPECIFIED, next_hop: Addr::UNSPECIFIED, ..outcome };
+    assert_eq!(outcome, nothing, "only Apply names what to set");
+    text
+}
+
+/// A socket on its way to a destination; `source` and `ifindex` may be empty (`::`, 0).
+fn socket(destination: &str, source: &str, ifindex: u32) -> Socket {
+    Socket { destination: addr(destination), source: addr(source), ifindex, ..Socket::default() }
+}
+
+#[test]
+fn sockets() {
+    let tables = tables();
+    for (rule, socket, connected, sent) in [
+        // Exempt destinations.
+        (&STRICT, socket("::ffff:192.0.2.1", "::", 0), "ipv4 0", "ipv4 0"),
+        (&STRICT, socket("::", "::", 0), "not-ours 0", "not-ours 0"),
+        (&STRICT, socket("::1", "::", 0), "not-ours 0", "not-ours 0"),
+        (&STRICT, socket("fe80::9", "::", 0), "not-ours 0", "not-ours 0"),
+        (&STRICT, socket("ff02::1", "::", 0), "not-ours 0", "not-ours 0"),
+        (&STRICT, socket("9::9", "b::1", 0), "not-ours 0", "not-ours 0"),
+        // Nothing chosen yet.
+        (&PREFER, socket("a::9", "::", 0), "applied 1 from a::1 on 11", "applied 1 from a::1 on 11"),
+        (&PREFER, socket("b::9", "::", 0), "applied 2 from b::1 on 12", "applied 2 from b::1 on 12"),
+        (&STRICT, socket("a::9", "::", 0), "applied 1 from a::1 on 11", "applied 1 from a::1 on 11"),
+        (&OBSERVE, socket("a::9", "::", 0), "observed 1", "observed 1"),
+        // Nobody reaches it, by an entry and without one.
+        (&PREFER, socket("f::9", "::", 0), "no-decision 0", "no-decision 0"),
+        (&STRICT, socket("f::9", "::", 0), "unreachable 0 refuse", "unreachable 0 refuse"),
+        (&PREFER, socket("7::9", "::", 0), "no-decision 0", "no-decision 0"),
+        (&STRICT, socket("b::9", "::", 0), "unreachable 0 refuse", "unreachable 0 refuse"),
+        (&OBSERVE, socket("f::9", "::", 0), "no-decision 0", "no-decision 0"),
+        // The answer has expired.
+        (&PREFER, socket("c::9", "::", 0), "expired 1", "expired 1"),
+        (&STRICT, socket("c::9", "::", 0), "unreachable 1 refuse", "unreachable 1 refuse"),
+        // The application bound an interface.
+        (&PREFER, socket("a::9", "::", 11), "applied 1 from a::1", "applied 1 from a::1"),
+        (&PREFER, socket("a::9", "::", 12), "application-device 1", "application-device 1"),
+        (&STRICT, socket("a::9", "::", 12), "vetoed 1 refuse", "vetoed 1 refuse"),
+        (&STRICT, socket("a::9", "::", 11), "applied 1 from a::1", "applied 1 from a::1"),
+        // The administrator decides.
+        (&PREFER, socket("e::9", "::", 0), "administrator 1", "administrator 1"),
+        (&STRICT, socket("e::9", "::", 0), "administrator 1", "administrator 1"),
+        (&PREFER, socket("e::9", "b::1", 0), "administrator 1", "administrator 1"),
+        (&PREFER, socket("e::9", "7::7", 0), "administrator 1", "administrator 1"),
+        (&PREFER, socket("d::9", "::", 0), "applied 2 from b::1 on 12", "applied 2 from b::1 on 12"),
+        (&PREFER, socket("d::9", "a::1", 0), "administrator 2", "administrator 2"),
+        (&PREFER, socket("d::9", "b::1", 0), "followed-source 2 on 12", "consistent 2"),
+        // A source that the view does not have, wherever the packets go.
+        (&STRICT, socket("a::9", "b::1", 0), "vetoed 2 refuse", "vetoed 2 refuse"),
+        (&STRICT, socket("e::9", "b::1", 0), "vetoed 2 refuse", "vetoed 2 refuse"),
+        (&STRICT, socket("a::9", "7::7", 0), "vetoed 0 refuse", "vetoed 0 refuse"),
+        (&STRICT, socket("e::9", "7::7", 0), "vetoed 0 refuse", "vetoed 0 refuse"),
+        (&STRICT_ALL, socket("a::9", "b::1", 0), "followed-source 2 on 12", "consistent 2"),
+        // It has a source of its own.
+        (&STRICT, socket("e::9", "a::1", 0), "administrator 1", "administrator 1"),
+        (&PREFER, socket("b::9", "a::1", 0), "followed-source 1 on 11", "consistent 1"),
+        (&PREFER, socket("f::9", "a::1", 0), "followed-source 1 on 11", "consistent 1"),
+        (&STRICT, socket("b::9", "a::1", 0), "followed-source 1 on 11", "consistent 1"),
+        (&OBSERVE, socket("b::9", "a::1", 0), "observed 1", "consistent 1"),
+        (&PREFER, socket("b::9", "a::1", 11), "consistent 1", "consistent 1"),
+        (&PREFER, socket("b::9", "a::1", 12), "application-device 1", "application-device 1"),
+        (&STRICT, socket("b::9", "a::1", 12), "vetoed 1 refuse", "vetoed 1 refuse"),
+        (&PREFER, socket("b::9", "7::7", 0), "unknown-source 0", "unknown-source 0"),
+        (&PREFER, socket("b::9", "c::1", 0), "expired 1", "expired 1"),
+        (&STRICT, socket("b::9", "c::1", 0), "vetoed 1 refuse", "vetoed 1 refuse"),
+        // An address of PvD 1 that PvD 2 carries: the view has it where its own decision names it.
+        (&STRICT, socket("5::9", "::", 0), "applied 1 from 5::1 on 11", "applied 1 from 5::1 on 11"),
+        (&STRICT, socket("5::9", "5::1", 12), "consistent 2", "consistent 2"),
+        (&STRICT, socket("a::9", "5::1", 12), "vetoed 2 refuse", "vetoed 2 refuse"),
+        // With a port the source cannot be bound any more; a datagram can still be given one.
+        (
+            &PREFER,
+            Socket { has_port: true, ..socket("a::9", "::", 0) },
+            "interface-only 1 on 11",
+            "applied 1 from a::1 on 11",
+        ),
+        (
+            &PREFER,
+            Socket { has_port: true, ..socket("a::9", "::", 11) },
+            "consistent 1",
+            "applied 1 from a::1",
+        ),
+        (&PREFER, Socket { has_port: true, ..socket("f::9", "::", 0) }, "no-decision 0", "no-decision 0"),
+        (&OBSERVE, Socket { has_port: true, ..socket("a::9", "::", 0) }, "observed 1", "observed 1"),
+        // A hook bound the interface: no choice of the application's.
+        (
+            &STRICT,
+            Socket {
+                ours: SocketState { ifindex: 12, ..SocketState::default() },
+                ..socket("a::9", "::", 12)
+            },
+            "applied 1 from a::1 on 11",
+            "applied 1 from a::1 on 11",
+        ),
+        (
+            &PREFER,
+            Socket {
+                ours: SocketState { ifindex: 12, ..SocketState::default() },
+                ..socket("b::9", "a::1", 12)
+            },
+            "followed-source 1 on 11",
+            "consistent 1",
+        ),
+        // A hook bound the source: it is chosen anew while the socket has no port, else it is followed.
+        (
+            &PREFER,
+            Socket { ours: SocketState { source: addr("a::1"), ifindex: 11 }, ..socket("b::9", "a::1", 0) },
+            "applied 2 from b::1 on 12",
+            "consistent 1",
+        ),
+        (
+            &PREFER,
+            Socket {
+                has_port: true,
+                ours: SocketState { source: addr("a::1"), ifindex: 11 },
+                ..socket("b::9", "a::1", 11)
+            },
+            "consistent 1",
+            "consistent 1",
+        ),
+    ] {
+        assert_eq!(text(connect(&tables, rule, &socket)), connected, "connect {rule:?} {socket:?}");
+        assert_eq!(text(sendmsg(&tables, rule, &socket)), sent, "sendmsg {rule:?} {socket:?}");
+    }
+}
+
+#[test]
+fn packets() {
+    let tables = tables();
+    let prefer = Config { mode: Mode::Prefer as u32, ..Config::default() };
+    let strict_exists = Config { flags: config_flags::STRICT, ..prefer };
+    let strict_host = Config { mode: Mode::Strict as u32, ..prefer };
+    for (config, rule, source, destination, ifindex, expected) in [
+        // Exempt, also for strict cgroups.
+        (&strict_exists, &STRICT, "b::1", "fe80::9", 12, "not-ours 0"),
+        (&strict_exists, &STRICT, "b::1", "ff02::1", 12, "not-ours 0"),
+        (&strict_exists, &STRICT, "::", "a::9", 12, "not-ours 0"),
+        (&strict_exists, &STRICT, "fe80::1", "a::9", 12, "not-ours 0"),
+        (&strict_exists, &STRICT, "b::1", "9::9", 12, "not-ours 0"),
+        // Where it belongs; the rule is not asked for.
+        (&prefer, &STRICT, "a::1", "b::9", 11, "consistent 1"),
+        (&prefer, &STRICT, "7::7", "b::9", 11, "unknown-source 0"),
+        // Elsewhere.
+        (&prefer, &PREFER, "a::1", "b::9", 12, "redirected 1 on 11 to fe80::1"),
+        (&prefer, &PREFER, "a::1", "a::9", 12, "redirected 1 on 11 to a::9"),
+        (&prefer, &PREFER, "a::1", "a:0:0:1::9", 12, "redirected 1 on 11 to fe80::1"),
+        (&prefer, &PREFER, "a::1", "7::9", 12, "redirected 1 on 11 to fe80::1"),
+        (&prefer, &OBSERVE, "a::1", "b::9", 12, "observed 1"),
+        (&prefer, &PREFER, "c::1", "b::9", 12, "expired 1"),
+        (&prefer, &PREFER, "a::1", "d::9", 12, "administrator 2"),
+        (&prefer, &PREFER, "b::1", "e::9", 11, "administrator 1"),
+        // Strict cgroups, though most packets are where they belong.
+        (&strict_exists, &STRICT, "a::1", "b::9", 11, "consistent 1"),
+        (&strict_exists, &STRICT, "a::1", "b::9", 12, "redirected 1 on 11 to fe80::1"),
+        (&strict_exists, &STRICT, "b::1", "b::9", 12, "vetoed 2 refuse"),
+        (&strict_exists, &STRICT, "b::1", "e::9", 11, "vetoed 2 refuse"),
+        (&strict_exists, &STRICT, "7::7", "b::9", 12, "vetoed 0 refuse"),
+        (&strict_exists, &STRICT, "c::1", "b::9", 12, "vetoed 1 refuse"),
+        (&strict_exists, &STRICT, "5::1", "5::9", 12, "consistent 2"),
+        (&strict_exists, &STRICT, "5::1", "a::9", 12, "vetoed 2 refuse"),
+        (&strict_exists, &PREFER, "7::7", "b::9", 12, "unknown-source 0"),
+        (&strict_exists, &PREFER, "b::1", "b::9", 12, "consistent 2"),
+        (&strict_host, &STRICT_ALL, "b::1", "a::9", 12, "consistent 2"),
+        (&strict_host, &STRICT_ALL, "7::7", "a::9", 12, "vetoed 0 refuse"),
+        (&strict_host, &OBSERVE, "7::7", "a::9", 12, "unknown-source 0"),
+    ] {
+        let packet = Packet { source: addr(source), destination: addr(destination), ifindex };
+        assert_eq!(
+            text(egress(&tables, config, &packet, || *rule)),
+            expected,
+            "{config:?} {rule:?} {packet:?}"
+        );
+    }
+}
+
+/// Without strict policies the packets that are where they belong cost no cgroup walk.
+#[test]
+fn the_rule_is_asked_for_only_where_it_matters() {
+    let config = Config { mode: Mode::Prefer as u32, ..Config::default() };
+    for (source, ifindex) in [("a::1", 11), ("7::7", 11), ("fe80::1", 12)] {
+        let packet = Packet { source: addr(source), destination: addr("b::9"), ifindex };
+        let outcome = egress(&tables(), &config, &packet, || panic!("asked for {packet:?}"));
+        assert_eq!(outcome.verdict, Verdict::Pass);
+    }
+}
+
+/// A tunnel or a PvD without router: the kernel's routes of the interface know the next hop.
+#[test]
+fn sources_without_a_router() {
+    let mut tables = tables();
+    tables.sources[0].1.next_hop = Addr::UNSPECIFIED;
+    tables.sources[0].1.on_link_bits = 0;
+    let packet = Packet { source: addr("a::1"), destination: addr("a::9"), ifindex: 12 };
+    let config = Config { mode: Mode::Prefer as u32, ..Config::default() };
+    assert_eq!(text(egress(&tables, &config, &packet, || PREFER)), "redirected 1 on 11");
+}
+
+/// The ancestors of a process's cgroup, from the root.
+struct Path(&'static [u64]);
+
+impl Cgroups for Path {
+    fn ancestor(&self, level: u32) -> u64 {
+        self.0.get(level as usize).copied().unwrap_or(0)
+    }
+}
+
+#[test]
+fn rules() {
+    let mut tables = tables();
+    let strict = Policy { view: 1, mode: Mode::Strict as u32 };
+    let observe = Policy { view: 2, mode: Mode::Observe as u32 };
+    // The deepest level that is looked at, and one below it.
+    static DEEP: [u64; 26] = {
+        let mut path = [1000; 26];
+        path[limits::CGROUP_LEVELS as usize - 1] = 23;
+        path[limits::CGROUP_LEVELS as usize] = 24;
+        path
+    };
+    tables.policies.extend([(5, strict), (6, observe), (23, strict), (24, observe)]);
+    tables.policies.push((8, Policy { view: 3, mode: 99 }));
+    let rule = |view, mode, cgroup| Rule { view, mode, cgroup };
+    let default = rule(0, Mode::Prefer, 0);
+    for (flags, path, expected) in [
+        (config_flags::POLICIES, &[1, 2, 3][..], default),
+        (config_flags::POLICIES, &[], default),
+        (config_flags::POLICIES, &[1, 5, 3], rule(1, Mode::Strict, 5)),
+        // The nearest decides.
+        (config_flags::POLICIES, &[1, 5, 6], rule(2, Mode::Observe, 6)),
+        (config_flags::POLICIES, &[1, 6, 5, 3], rule(1, Mode::Strict, 5)),
+        (config_flags::POLICIES, &DEEP, rule(1, Mode::Strict, 23)),
+        // A mode of a newer version.
+        (config_flags::POLICIES, &[8], rule(3, Mode::Observe, 8)),
+        // No policies at all.
+        (0, &[1, 5, 3], default),
+        // Foreign rules: the default only observes, a policy stays what it is.
+        (config_flags::FOREIGN_RULES, &[1], rule(0, Mode::Observe, 0)),
+        (config_flags::FOREIGN_RULES | config_flags::POLICIES, &[5], rule(1, Mode::Strict, 5)),
+    ] {
+        let config = Config { mode: Mode::Prefer as u32, flags, ..Config::default() };
+        assert_eq!(Rule::of(&tables, &config, &Path(path)), expected, "{flags} {path:?}");
+    }
+}

@@ -1,0 +1,70 @@
+use super::*;
+use crate::select::testing::world;
+
+/// The SOURCE entry of `2001:db8:a::1` in short: `PVD NEXT_HOP ON_LINK_BITS VALID_UNTIL`.
+fn entry(text: &str) -> Option<String> {
+    let sources = sources(&world(text));
+    let source = sources.get(&"2001:db8:a::1".parse::<Ipv6Addr>().expect("a literal"))?;
+    let next_hop = Ipv6Addr::from(source.next_hop);
+    let valid_until = if source.valid_until == abi::FOREVER { 0 } else { source.valid_until };
+    Some(format!("{} {next_hop} {} {valid_until}", source.pvd, source.on_link_bits))
+}
+
+#[test]
+fn where_packets_of_a_source_go() {
+    for (source, routes, expected) in [
+        ("", "", "1 :: 0 0"),
+        ("until 7", "", "1 :: 0 7"),
+        ("deprecated", "", "1 :: 0 0"),
+        // The longest on-link prefix that has the address.
+        ("", "route 2001:db8:a::/64", "1 :: 64 0"),
+        ("", "route 2001:db8:a::/64\nroute 2001:db8::/32\nroute 2001:db8:b::/80", "1 :: 64 0"),
+        ("", "route 2001:db8:a::/64 kernel", "1 :: 0 0"),
+        // Default routes before others, then reachable ones, advertisers of the source, metric, preference.
+        ("", "route ::/0 via fe80::a", "1 fe80::a 0 0"),
+        ("", "route 2400::/16 via fe80::a", "1 fe80::a 0 0"),
+        ("", "route 2400::/16 via fe80::a\nroute ::/0 via fe80::b unreachable", "1 fe80::b 0 0"),
+        ("", "route ::/0 via fe80::a unreachable\nroute ::/0 via fe80::b metric 5 low", "1 fe80::b 0 0"),
+        ("from fe80::b", "route ::/0 via fe80::a high\nroute ::/0 via fe80::b metric 5 low", "1 fe80::b 0 0"),
+        ("", "route ::/0 via fe80::a high metric 5\nroute ::/0 via fe80::b low", "1 fe80::b 0 0"),
+        ("", "route ::/0 via fe80::a\nroute ::/0 via fe80::b high", "1 fe80::b 0 0"),
+        ("", "route ::/0 via fe80::b\nroute ::/0 via fe80::a", "1 fe80::a 0 0"),
+        // A tunnel's default route needs no router; the kernel decides where its routes say so.
+        ("", "route ::/0\nroute 2400::/16 via fe80::a", "1 :: 0 0"),
+        ("", "route ::/0 via fe80::a kernel", "1 :: 0 0"),
+    ] {
+        let text = format!("pvd 1 2\nsource 2001:db8:a::1/64 {source}\n{routes}");
+        assert_eq!(entry(&text).as_deref(), Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn who_carries_a_source() {
+    for (text, expected) in [
+        ("pvd 1 2\nsource 2001:db8:a::1/64 tentative", None),
+        ("pvd 1 2\nsource 2001:db8:a::1/64 shared", None),
+        ("pvd 1 2\nsource 2001:db8:a::1/64 shared\npvd 2 2\nsource 2001:db8:a::1/64", Some("2 :: 0 0")),
+        // Its default route is not offered, but what has its source is its own.
+        ("pvd 1 2 no-internet\nsource 2001:db8:a::1/64\nroute ::/0 via fe80::a", Some("1 fe80::a 0 0")),
+        // Against the contract: the smaller interface.
+        ("pvd 1 3\nsource 2001:db8:a::1/64\npvd 2 2\nsource 2001:db8:a::1/64", Some("2 :: 0 0")),
+    ] {
+        assert_eq!(entry(text).as_deref(), expected, "{text}");
+    }
+}
+
+#[test]
+fn pvds_and_members() {
+    let world = world(
+        "pvd 1 2 explicit
+         pvd 7 3 admin
+         view 1 7 9 | 1 7
+         view 2",
+    );
+    let pvds: Vec<(u32, u32, u32)> =
+        pvds(&world).into_iter().map(|(index, pvd)| (index, pvd.ifindex, pvd.flags)).collect();
+    let present = pvd_flags::PRESENT;
+    assert_eq!(pvds, [(1, 2, present | pvd_flags::EXPLICIT), (7, 3, present | pvd_flags::ADMINISTRATOR)]);
+    let members: Vec<((u32, PvdIndex), u32)> = members(&world).into_iter().collect();
+    assert_eq!(members, [((1, 1), 1), ((1, 7), 0)]);
+}
