@@ -1,10 +1,12 @@
 //! Sockets, netlink, maps, pins, the daemon and the CLI of `mif`: moves data in and out of `mif-core`.
 
+pub mod cli;
 pub mod clock;
 pub mod control;
 mod fd;
 pub mod files;
 pub mod kernel;
+pub mod lock;
 pub mod mode;
 pub mod net;
 pub mod policy;
