@@ -278,3 +278,6 @@ fn rule(payload: &[u8]) -> Result<Option<RuleMessage>, DecodeError> {
     let rule = RuleMessage::parse(payload)?;
     Ok((rule.header.family == AddressFamily::Inet6).then_some(rule))
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,3 +157,78 @@ fn text(rule: &RuleMessage, priority: u32) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv6Addr};
+
+    use netlink_packet_route::rule::{RulePortRange, RuleUidRange};
+
+    use super::*;
+
+    /// A rule as the kernel sends it, which always tells these two.
+    fn rule(action: RuleAction, table: u32, attributes: &[RuleAttribute]) -> RuleMessage {
+        let mut rule = RuleMessage::default();
+        rule.header.action = action;
+        rule.attributes = vec![RuleAttribute::Table(table), RuleAttribute::SuppressPrefixLen(u32::MAX)];
+        rule.attributes.extend_from_slice(attributes);
+        rule
+    }
+
+    #[test]
+    fn which_are_foreign_and_how_they_read() {
+        use RuleAction::{Goto, Prohibit, ToTable};
+        use RuleAttribute as A;
+        let source = A::Source(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0)));
+        let kernel = A::Protocol(RouteProtocol::Kernel);
+        let mut from =
+            rule(ToTable, 100, &[A::Priority(1000), source.clone(), A::Protocol(RouteProtocol::Static)]);
+        from.header.src_len = 64;
+        let mut not_marked =
+            rule(ToTable, 51820, &[A::Priority(32765), A::FwMark(0xca6c), A::FwMask(u32::MAX)]);
+        not_marked.header.flags = RuleFlags::Invert;
+        let mut not_default = rule(ToTable, 254, &[A::Priority(9)]);
+        not_default.header.flags = RuleFlags::Invert;
+        let mut with_tos = rule(ToTable, 254, &[A::Priority(9)]);
+        with_tos.header.tos = 0x10;
+        let mark = [A::Priority(3), A::FwMark(1), A::FwMask(0xff)];
+        let suppressing = {
+            let mut rule = rule(ToTable, 254, &[A::Priority(32764)]);
+            rule.attributes[1] = A::SuppressPrefixLen(0);
+            rule
+        };
+        let ports = RulePortRange { start: 53, end: 53 };
+        let users = RuleUidRange { start: 0, end: 99 };
+        for (rule, expected) in [
+            (rule(ToTable, 255, std::slice::from_ref(&kernel)), None),
+            (rule(ToTable, 254, &[A::Priority(32766), kernel.clone()]), None),
+            (rule(ToTable, 255, &[A::Priority(32765)]), None),
+            (rule(ToTable, 0, &[A::Priority(1000), A::L3MDev(true), kernel]), None),
+            (rule(ToTable, 201, &[A::Priority(5), A::Protocol(ROUTE_PROTOCOL_MIF.into())]), None),
+            (from, Some("1000: from 2001:db8:1::/64 lookup 100 proto static")),
+            (not_marked, Some("32765: not from all fwmark 0xca6c lookup 51820")),
+            (not_default, Some("9: not from all lookup main")),
+            (with_tos, Some("9: from all tos 0x10 lookup main")),
+            (suppressing, Some("32764: from all lookup main suppress_prefixlength 0")),
+            (rule(ToTable, 253, &mark), Some("3: from all fwmark 0x1/0xff lookup 253")),
+            (rule(Prohibit, 0, &[A::Oifname("tun0".into())]), Some("0: from all oif tun0 prohibit")),
+            (rule(Goto, 0, &[A::Priority(2), A::Goto(99)]), Some("2: from all goto 99")),
+            (
+                rule(ToTable, 7, &[A::UidRange(users), A::DestinationPortRange(ports)]),
+                Some("0: from all uidrange 0-99 dport 53-53 lookup 7"),
+            ),
+            (rule(ToTable, 0, &[A::Priority(8), A::L3MDev(true)]), Some("8: from all lookup [l3mdev-table]")),
+        ] {
+            let told = foreign(std::slice::from_ref(&rule));
+            assert_eq!(told.first().map(|rule| rule.text.as_str()), expected, "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn they_are_told_in_the_kernels_order() {
+        let rules = [7, 3, 5]
+            .map(|priority| rule(RuleAction::ToTable, 100 + priority, &[RuleAttribute::Priority(priority)]));
+        let told: Vec<_> = foreign(&rules).iter().map(|rule| (rule.priority, rule.table)).collect();
+        assert_eq!(told, [(3, Some(103)), (5, Some(105)), (7, Some(107))]);
+    }
+}

@@ -1,0 +1,311 @@
+use netlink_packet_core::{DefaultNla, Emitable, NLM_F_CREATE};
+use netlink_packet_route::{
+    address::CacheInfo,
+    route::{RouteCacheInfo, RouteNextHop, RouteProtocol as Protocol},
+};
+
+use super::*;
+
+const NOW: Time = Time(50_000_000_000);
+
+fn emit(body: &impl Emitable) -> Vec<u8> {
+    let mut bytes = vec![0; body.buffer_len()];
+    body.emit(&mut bytes);
+    bytes
+}
+
+fn read(kind: u16, body: &[u8]) -> Vec<Change> {
+    changes(kind, body, NOW).expect("readable")
+}
+
+fn ip(text: &str) -> Ipv6Addr {
+    text.parse().expect("a literal")
+}
+
+fn after(seconds: u64) -> Deadline {
+    Deadline::at(NOW.after(Duration::from_secs(seconds)))
+}
+
+/// `ifinfomsg` and attributes, as the kernel lays them out.
+fn link_message(family: u8, flags: u32, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut bytes = vec![family, 0, 1, 0];
+    for word in [7, flags, 0] {
+        bytes.extend(u32::to_ne_bytes(word));
+    }
+    for (kind, value) in attributes {
+        bytes.extend(emit(&[DefaultNla::new(*kind, value.to_vec())].as_slice()));
+    }
+    bytes
+}
+
+#[test]
+fn links() {
+    let (up, lower_up, loopback) = (1, 1 << 16, 1 << 3);
+    let name = (libc::IFLA_IFNAME, &b"wan0\0"[..]);
+    let mtu = (libc::IFLA_MTU, &1400u32.to_ne_bytes()[..]);
+    // An attribute that we have no use for may have any form.
+    let odd = (libc::IFLA_STATS64, &[1, 2, 3][..]);
+    let bridge = u8::try_from(libc::AF_BRIDGE).expect("7");
+    for (row, family, flags, attributes, expected) in [
+        ("up with carrier", 0, up | lower_up, &[name, odd, mtu][..], Some((true, false))),
+        ("up, no carrier", 0, up, &[name, mtu], Some((false, false))),
+        ("carrier, down", 0, lower_up, &[name, mtu], Some((false, false))),
+        ("loopback", 0, up | lower_up | loopback, &[name, mtu], Some((true, true))),
+        ("a wireless event", 0, up | lower_up, &[name], None),
+        ("a bridge port", bridge, up | lower_up, &[name, mtu], None),
+    ] {
+        let expected = expected.map(|(up, loopback)| {
+            Change::Event(Event::Link(Link { ifindex: 7, name: "wan0".into(), up, loopback, mtu: 1400 }))
+        });
+        let got = read(libc::RTM_NEWLINK, &link_message(family, flags, attributes));
+        assert_eq!(got, Vec::from_iter(expected), "{row}");
+    }
+    let gone = Change::Event(Event::LinkGone { ifindex: 7 });
+    assert_eq!(read(libc::RTM_DELLINK, &link_message(0, 0, &[name])), [gone]);
+    assert_eq!(read(libc::RTM_DELLINK, &link_message(bridge, 0, &[name])), [], "a port left its bridge");
+}
+
+fn address_message(flags: AddressFlags, valid: u32, preferred: u32) -> AddressMessage {
+    let mut body = AddressMessage::default();
+    body.header.family = AddressFamily::Inet6;
+    body.header.index = 7;
+    body.header.prefix_len = 64;
+    let mut info = CacheInfo::default();
+    (info.ifa_valid, info.ifa_preferred) = (valid, preferred);
+    body.attributes = vec![
+        AddressAttribute::Address(ip("2001:db8::7").into()),
+        AddressAttribute::CacheInfo(info),
+        AddressAttribute::Flags(flags),
+    ];
+    body
+}
+
+#[test]
+fn addresses() {
+    let plain = Address {
+        ifindex: 7,
+        address: ip("2001:db8::7"),
+        prefix_len: 64,
+        tentative: false,
+        optimistic: false,
+        dad_failed: false,
+        deprecated: false,
+        temporary: false,
+        permanent: false,
+        valid_until: after(3600),
+        preferred_until: after(1800),
+    };
+    let never = Deadline::NEVER;
+    let (tentative, optimistic) = (AddressFlags::Tentative, AddressFlags::Optimistic);
+    for (flags, valid, preferred, expected) in [
+        (AddressFlags::Managetempaddr, 3600, 1800, plain.clone()),
+        (tentative, 3600, 1800, Address { tentative: true, ..plain.clone() }),
+        (tentative | optimistic, 3600, 1800, Address { optimistic: true, ..plain.clone() }),
+        (AddressFlags::Dadfailed, 3600, 1800, Address { dad_failed: true, ..plain.clone() }),
+        (AddressFlags::Secondary, 3600, 1800, Address { temporary: true, ..plain.clone() }),
+        (
+            AddressFlags::Deprecated,
+            3600,
+            0,
+            Address { deprecated: true, preferred_until: after(0), ..plain.clone() },
+        ),
+        (
+            AddressFlags::Permanent,
+            u32::MAX,
+            u32::MAX,
+            Address { permanent: true, valid_until: never, preferred_until: never, ..plain.clone() },
+        ),
+    ] {
+        let body = emit(&address_message(flags, valid, preferred));
+        assert_eq!(read(libc::RTM_NEWADDR, &body), [Change::Event(Event::Address(expected))], "{flags:?}");
+    }
+
+    let mut with_peer = address_message(AddressFlags::empty(), 3600, 1800);
+    with_peer.attributes.push(AddressAttribute::Local(ip("2001:db8::8").into()));
+    let gone = Change::Event(Event::AddressGone { ifindex: 7, address: ip("2001:db8::8") });
+    assert_eq!(read(libc::RTM_DELADDR, &emit(&with_peer)), [gone]);
+
+    let mut ipv4 = address_message(AddressFlags::empty(), 3600, 1800);
+    ipv4.header.family = AddressFamily::Inet;
+    assert_eq!(read(libc::RTM_NEWADDR, &emit(&ipv4)), []);
+}
+
+fn route_message(kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessage {
+    let mut body = RouteMessage::default();
+    body.header.address_family = AddressFamily::Inet6;
+    body.header.destination_prefix_length = 48;
+    body.header.table = RouteHeader::RT_TABLE_MAIN;
+    body.header.protocol = Protocol::Static;
+    body.header.kind = kind;
+    body.attributes =
+        vec![RouteAttribute::Destination(RouteAddress::Inet6(ip("2001:db8:5::"))), RouteAttribute::Oif(7)];
+    body.attributes.extend(attributes);
+    body
+}
+
+fn expires(ticks: i32) -> RouteAttribute {
+    let mut info = RouteCacheInfo::parse(&[0; 32]).expect("its size");
+    info.expires = ticks.cast_unsigned();
+    RouteAttribute::CacheInfo(info)
+}
+
+#[test]
+fn one_route() {
+    let plain = KernelRoute {
+        prefix: "2001:db8:5::/48".parse().expect("a literal"),
+        ifindex: 7,
+        gateway: None,
+        metric: 0,
+        preference: RouterPreference::Medium,
+        preferred_source: None,
+        protocol: RouteProtocol::Other(4),
+        refuses: false,
+        valid_until: Deadline::NEVER,
+    };
+    let router = ip("fe80::1");
+    let ticks = i32::try_from(ticks_per_second()).expect("small");
+    for (attribute, expected) in [
+        (
+            RouteAttribute::Gateway(RouteAddress::Inet6(router)),
+            KernelRoute { gateway: Some(router), ..plain.clone() },
+        ),
+        (RouteAttribute::Priority(1024), KernelRoute { metric: 1024, ..plain.clone() }),
+        (
+            RouteAttribute::PrefSource(RouteAddress::Inet6(ip("2001:db8::7"))),
+            KernelRoute { preferred_source: Some(ip("2001:db8::7")), ..plain.clone() },
+        ),
+        (
+            RouteAttribute::Preference(RoutePreference::Low),
+            KernelRoute { preference: RouterPreference::Low, ..plain.clone() },
+        ),
+        (RouteAttribute::Preference(RoutePreference::Invalid), plain.clone()),
+        (expires(0), plain.clone()),
+        (expires(1800 * ticks), KernelRoute { valid_until: after(1800), ..plain.clone() }),
+        (expires(-5), KernelRoute { valid_until: after(0), ..plain.clone() }),
+        (RouteAttribute::Table(254), plain.clone()),
+    ] {
+        let body = emit(&route_message(RouteType::Unicast, vec![attribute.clone()]));
+        assert_eq!(
+            read(libc::RTM_NEWROUTE, &body),
+            [Change::Event(Event::Route(expected.clone()))],
+            "{attribute:?}"
+        );
+        assert_eq!(
+            read(libc::RTM_DELROUTE, &body),
+            [Change::Event(Event::RouteGone(expected))],
+            "{attribute:?}"
+        );
+    }
+
+    for (protocol, expected) in [
+        (2, RouteProtocol::Kernel),
+        (9, RouteProtocol::RouterAdvertisement),
+        (ROUTE_PROTOCOL_MIF, RouteProtocol::Mif),
+        (16, RouteProtocol::Other(16)),
+    ] {
+        let mut body = route_message(RouteType::Unicast, Vec::new());
+        body.header.protocol = protocol.into();
+        let expected = KernelRoute { protocol: expected, ..plain.clone() };
+        assert_eq!(
+            read(libc::RTM_NEWROUTE, &emit(&body)),
+            [Change::Event(Event::Route(expected))],
+            "{protocol}"
+        );
+    }
+
+    for kind in [RouteType::BlackHole, RouteType::Unreachable, RouteType::Prohibit, RouteType::Throw] {
+        let expected = KernelRoute { refuses: true, ifindex: 0, ..plain.clone() };
+        let body = emit(&route_message(kind, Vec::new()));
+        assert_eq!(read(libc::RTM_NEWROUTE, &body), [Change::Event(Event::Route(expected))], "{kind:?}");
+    }
+}
+
+#[test]
+fn routes_that_are_none_of_ours() {
+    type Change = fn(&mut RouteMessage);
+    let cases: [(&str, Change); 7] = [
+        ("IPv4", |route| {
+            route.header.address_family = AddressFamily::Inet;
+            route.attributes.clear();
+        }),
+        ("cloned", |route| route.header.flags = RouteFlags::Cloned),
+        ("the local table", |route| route.header.table = 255),
+        ("a table past 255", |route| route.attributes.push(RouteAttribute::Table(51820))),
+        ("multicast", |route| route.header.kind = RouteType::Multicast),
+        ("anycast", |route| route.header.kind = RouteType::Anycast),
+        ("from a source prefix", |route| route.header.source_prefix_length = 48),
+    ];
+    for (row, change) in cases {
+        let mut body = route_message(RouteType::Unicast, Vec::new());
+        change(&mut body);
+        assert_eq!(read(libc::RTM_NEWROUTE, &emit(&body)), [], "{row}");
+    }
+}
+
+#[test]
+fn a_route_of_many_paths_is_many_routes() {
+    let hop = |ifindex, gateway: Option<&str>| {
+        let mut hop = RouteNextHop::default();
+        hop.interface_index = ifindex;
+        hop.attributes =
+            gateway.map(|text| RouteAttribute::Gateway(RouteAddress::Inet6(ip(text)))).into_iter().collect();
+        hop
+    };
+    let hops = vec![hop(7, Some("fe80::1")), hop(8, Some("fe80::2")), hop(9, None)];
+    let body =
+        route_message(RouteType::Unicast, vec![RouteAttribute::Priority(5), RouteAttribute::MultiPath(hops)]);
+    let got: Vec<_> = read(libc::RTM_NEWROUTE, &emit(&body))
+        .into_iter()
+        .map(|change| match change {
+            Change::Event(Event::Route(route)) => (route.ifindex, route.gateway, route.metric),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(got, [(7, Some(ip("fe80::1")), 5), (8, Some(ip("fe80::2")), 5), (9, None, 5)]);
+}
+
+#[test]
+fn only_a_replacing_new_route_replaces() {
+    for (kind, flags, expected) in [
+        (libc::RTM_NEWROUTE, NLM_F_REPLACE, true),
+        (libc::RTM_NEWROUTE, NLM_F_CREATE, false),
+        (libc::RTM_DELROUTE, NLM_F_REPLACE, false),
+        (libc::RTM_NEWADDR, NLM_F_REPLACE, false),
+    ] {
+        assert_eq!(replaces(kind, flags), expected, "{kind} {flags:#x}");
+    }
+}
+
+#[test]
+fn neighbours() {
+    for (state, reachable) in [
+        (NeighbourState::None, None),
+        (NeighbourState::Incomplete, None),
+        (NeighbourState::Reachable, Some(true)),
+        (NeighbourState::Stale, Some(true)),
+        (NeighbourState::Delay, Some(true)),
+        (NeighbourState::Probe, Some(true)),
+        (NeighbourState::Permanent, Some(true)),
+        (NeighbourState::Noarp, Some(true)),
+        (NeighbourState::Failed, Some(false)),
+    ] {
+        for (text, flags, unicast) in
+            [("fe80::1", NeighbourFlags::Router, true), ("ff02::1", NeighbourFlags::empty(), false)]
+        {
+            let mut body = NeighbourMessage::default();
+            body.header.family = AddressFamily::Inet6;
+            body.header.ifindex = 7;
+            body.header.state = state;
+            body.header.flags = flags;
+            body.attributes = vec![NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip(text)))];
+            let expected = reachable.filter(|_| unicast).map(|reachable| Change::Neighbour {
+                ifindex: 7,
+                address: ip(text),
+                reachable,
+                router: true,
+            });
+            assert_eq!(read(libc::RTM_NEWNEIGH, &emit(&body)), Vec::from_iter(expected), "{text} {state:?}");
+            assert_eq!(read(libc::RTM_DELNEIGH, &emit(&body)), [], "forgotten: {text} {state:?}");
+        }
+    }
+}
