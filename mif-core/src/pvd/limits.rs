@@ -62,7 +62,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_pvds: limits::PVDS - 1 }
+        Self { max_pvds: limits::PVDS }
     }
 }
 
