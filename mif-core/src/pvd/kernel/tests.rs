@@ -243,10 +243,10 @@ fn caps() {
     let addresses = || (0..).map(|number: u128| Ipv6Addr::from_bits((0x2001_0db8 << 96) | number));
     for address in addresses().take(KERNEL_ROUTES + 10) {
         let prefix = ipnet::Ipv6Net::new(address, 128).expect("128 is a length");
-        host.tell(Event::Route(KernelRoute { prefix, ..route(2, "::/0", Some(A)) }));
+        host.tell(Event::Route(KernelRoute { prefix, valid_until: until(50), ..route(2, "::/0", Some(A)) }));
     }
     for address in addresses().take(ADDRESSES_PER_LINK + 10) {
-        host.tell(Event::Address(Address { address, ..permanent(2, "::") }));
+        host.tell(Event::Address(Address { address, valid_until: until(60), ..permanent(2, "::") }));
     }
     let pvd = host.pvd("eth2");
     assert_eq!((pvd.routes.len(), pvd.sources.len()), (KERNEL_ROUTES, ADDRESSES_PER_LINK));

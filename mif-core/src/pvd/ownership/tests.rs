@@ -124,6 +124,16 @@ fn owners() {
             vec![("eth2", vec!["2001:db8::1"]), ("eth2/fe80::a", vec!["-2001:db8::1"])],
         ),
         (
+            "until the last of these routes goes",
+            vec![
+                Event::Route(route(2, "fd00::/8", Some(B))),
+                by_hand(),
+                says(2, A, usual()),
+                Event::RouteGone(route(2, "fd00::/8", Some(B))),
+            ],
+            vec![("eth2/fe80::a", vec!["2001:db8::1"])],
+        ),
+        (
             "routes by hand take no dynamic address",
             vec![slaac(), Event::Route(route(2, "fd00::/8", Some(A))), says(2, A, usual())],
             vec![("eth2", vec![]), ("eth2/fe80::a", vec!["2001:db8::5"])],

@@ -379,6 +379,18 @@ fn caps_of_one_pvd() {
     }
 }
 
+/// A default route is one a router and finds a place where routes for more do not.
+#[test]
+fn default_route_has_a_place() {
+    let mut host = Host::new(&[2]);
+    let rios = (0..=ROUTES_PER_PVD)
+        .map(|number| rio(&format!("2001:db8:{number:x}::/48"), RouterPreference::Low, 60));
+    host.tell(says(2, R, ra(0, rios.collect())));
+    assert_eq!((host.routes(ID).len(), host.set.refused().of(RefusedReason::Routes)), (ROUTES_PER_PVD, 1));
+    host.tell(says(2, R, ra(60, vec![])));
+    assert!(host.routes(ID).contains(&"::/0 via fe80::1".to_owned()));
+}
+
 #[test]
 fn bad_arrivals() {
     let mut host = Host::new(&[2]);

@@ -116,4 +116,6 @@ fn provisional_pvds_are_capped() {
     }
     assert_eq!(host.ids().len(), ROUTERS_PER_LINK);
     assert!(host.set.refused().of(RefusedReason::Routers) > 0);
+    host.tell(says(2, "fe80::5", ra(60, vec![])));
+    assert!(!host.pvd("eth2/fe80::5").provisional, "a router whose place is kept takes it");
 }
