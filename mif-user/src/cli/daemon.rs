@@ -8,10 +8,10 @@ use std::{
 use anyhow::{Result, bail};
 
 use super::Global;
-use crate::mode::Mode;
-
-/// Read when `--config` names no other file; it may be missing.
-pub const DEFAULT_CONFIG: &str = "/etc/mif/mif.toml";
+use crate::{
+    config::{Config, ConfigError, DEFAULT_PATH},
+    mode::Mode,
+};
 
 /// Learn the PvDs of this host and keep the kernel's tables in step with them
 #[derive(Clone, Debug, clap::Args)]
@@ -44,13 +44,34 @@ pub struct DaemonArgs {
 }
 
 impl DaemonArgs {
-    /// The configuration file to read; `None` when there is only the default one and it does not exist.
-    #[must_use]
-    pub fn config_file(&self) -> Option<&Path> {
-        match &self.config {
-            Some(named) => Some(named),
-            None => Some(Path::new(DEFAULT_CONFIG)).filter(|file| file.exists()),
+    /// The configuration: the file's, and over it what the command line says.
+    ///
+    /// # Errors
+    /// When the file cannot be understood, or one that `--config` names does not exist.
+    pub fn config(&self, global: &Global) -> Result<Config, ConfigError> {
+        let mut config = match &self.config {
+            Some(named) => Config::load(named)?,
+            None => Config::load_or_default(Path::new(DEFAULT_PATH))?,
+        };
+        if let Some(mode) = self.mode {
+            config.mode = mode.into();
         }
+        if !self.interfaces.is_empty() {
+            config.interfaces = self.interfaces.iter().cloned().collect();
+        }
+        if let Some(cgroup) = &self.cgroup {
+            config.cgroup = Some(cgroup.clone());
+        }
+        if let Some(state_dir) = &global.state_dir {
+            config.state_dir = state_dir.clone();
+        }
+        Ok(config)
+    }
+
+    /// The pin directory: `--bpffs`, else `mif` where the configuration says that bpffs is mounted.
+    #[must_use]
+    pub fn pin_directory(global: &Global, config: &Config) -> PathBuf {
+        global.bpffs.clone().unwrap_or_else(|| config.pin_dir())
     }
 }
 

@@ -52,12 +52,12 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         output::print(&inventory(global)?)?;
         return Ok(USAGE.into());
     }
-    let existed = global.state_dir.exists();
+    let existed = global.state_dir().exists();
     // No daemon comes up in the middle of this.
-    let lock = lock::acquire(&global.state_dir)?;
+    let lock = lock::acquire(&global.state_dir())?;
     let mut done = Vec::new();
-    if pins::remove(&global.bpffs)? {
-        done.push(format!("programs and maps in {}", global.bpffs.display()));
+    if pins::remove(&global.bpffs())? {
+        done.push(format!("programs and maps in {}", global.bpffs().display()));
     }
     // Filters have no pins that would name their interfaces; where there is none, nothing happens.
     for interface in nix::net::if_::if_nameindex().context("cannot list the interfaces")?.iter() {
@@ -67,15 +67,15 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     if routes != 0 {
         done.push(counted(routes, "route"));
     }
-    for file in state_files(&global.state_dir) {
+    for file in state_files(&global.state_dir()) {
         if remove_file(&file)? {
             done.push(file.display().to_string());
         }
     }
-    lock.remove().with_context(|| format!("cannot remove {}", lock::path(&global.state_dir).display()))?;
-    if !existed || is_empty(&global.state_dir) {
+    lock.remove().with_context(|| format!("cannot remove {}", lock::path(&global.state_dir()).display()))?;
+    if !existed || is_empty(&global.state_dir()) {
         // systemd's RuntimeDirectory or an administrator's: theirs to keep where it cannot be removed.
-        let _ = fs::remove_dir(&global.state_dir);
+        let _ = fs::remove_dir(&global.state_dir());
     }
     let text =
         if done.is_empty() { "There was nothing to remove.\n".into() } else { removed(&done).to_string() };
@@ -92,20 +92,20 @@ fn removed(done: &[String]) -> Table {
 /// What there is to remove, and what stands in the way.
 fn inventory(global: &Global) -> Result<String> {
     let mut table = Table::fields();
-    let pins = &global.bpffs;
+    let pins = global.bpffs();
     table.field(
         "pins",
         if pins.exists() { pins.display().to_string() } else { format!("none at {}", pins.display()) },
     );
     let routes = routes::own()?.len();
     table.field("routes", if routes == 0 { "none".into() } else { counted(routes, "route") });
-    let files: Vec<String> = state_files(&global.state_dir)
+    let files: Vec<String> = state_files(&global.state_dir())
         .into_iter()
         .filter(|file| file.exists())
         .map(|file| file.display().to_string())
         .collect();
     table.field_list("state", files);
-    if let Some(pid) = reader::daemon(&global.state_dir)? {
+    if let Some(pid) = reader::daemon(&global.state_dir())? {
         table.field("daemon", format!("process {pid} runs; stop it first"));
     }
     Ok(format!("{table}\nNothing was removed. To remove all of it: mif detach --all\n"))

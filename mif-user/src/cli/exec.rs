@@ -70,7 +70,7 @@ pub fn run(global: &Global, args: Args) -> Result<ExitCode> {
         Some(named) => cgroups::resolve(named)?,
         None => mounts::cgroup2()?,
     };
-    cgroup::sweep(&parent, &global.state_dir);
+    cgroup::sweep(&parent, &global.state_dir());
     // From here on signals wait until they are asked for: whatever comes, the cgroup is cleaned up.
     let signals = SigSet::from_iter([
         Signal::SIGCHLD,
@@ -80,13 +80,13 @@ pub fn run(global: &Global, args: Args) -> Result<ExitCode> {
         Signal::SIGQUIT,
     ]);
     let mask = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).context("cannot hold back signals")?;
-    let mut confined = Confined::create(&parent, &global.state_dir)?;
+    let mut confined = Confined::create(&parent, &global.state_dir())?;
     let request = Request::Attach {
         cgroup: confined.path().to_owned(),
         groups: args.policy.groups(),
         mode: args.policy.mode,
     };
-    control::change(&global.state_dir, &request)?;
+    control::change(&global.state_dir(), &request)?;
     confined.has_policy();
     let status = match spawn(&args.command, &confined, mask) {
         Ok(child) => exit_code(wait(child, &signals)?),

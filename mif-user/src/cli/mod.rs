@@ -9,6 +9,8 @@ use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser};
 
+use crate::config::Config;
+
 pub mod cgroups;
 pub mod completions;
 pub mod daemon;
@@ -51,21 +53,29 @@ pub struct Cli {
 /// What every verb takes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Global {
-    /// Where programs and maps are pinned
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        default_value = "/sys/fs/bpf/mif",
-        help_heading = "Places"
-    )]
-    pub bpffs: PathBuf,
-    /// Where the daemon keeps its state and its control socket
-    #[arg(long, global = true, value_name = "DIR", default_value = "/run/mif", help_heading = "Places")]
-    pub state_dir: PathBuf,
+    /// Where programs and maps are pinned [default: /sys/fs/bpf/mif]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Places")]
+    bpffs: Option<PathBuf>,
+    /// Where the daemon keeps its state and its control socket [default: /run/mif]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Places")]
+    state_dir: Option<PathBuf>,
     /// Log more; twice for all
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+impl Global {
+    /// The pin directory.
+    #[must_use]
+    pub fn bpffs(&self) -> PathBuf {
+        self.bpffs.clone().unwrap_or_else(|| Config::default().pin_dir())
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.state_dir.clone().unwrap_or_else(|| Config::default().state_dir)
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]

@@ -76,7 +76,9 @@ impl Names {
         }
         let kept = self.state.as_ref().and_then(|state| state.link_name(ifindex)).map(str::to_owned);
         // nix gives an empty name for an index that does not exist (it looks for -1 where if_indextoname(3) has NULL).
-        let asked = || nix::net::if_::if_indextoname(ifindex).ok()?.into_string().ok().filter(|name| !name.is_empty());
+        let asked = || {
+            nix::net::if_::if_indextoname(ifindex).ok()?.into_string().ok().filter(|name| !name.is_empty())
+        };
         Some(kept.or_else(asked).unwrap_or_else(|| format!("if{ifindex}")))
     }
 

@@ -115,14 +115,14 @@ pub(super) fn run(global: &Global, verb: Verb) -> Result<ExitCode> {
         Verb::Attach(AttachArgs { cgroup, policy }) => {
             let cgroup = cgroups::resolve(&cgroup)?;
             let request = Request::Attach { cgroup, groups: policy.groups(), mode: policy.mode };
-            report_change("has", &control::change(&global.state_dir, &request)?)?;
+            report_change("has", &control::change(&global.state_dir(), &request)?)?;
         }
         Verb::Detach(DetachArgs { cgroup }) => {
             // One that is gone is named as it was listed.
             let cgroup = cgroups::resolve(&cgroup).unwrap_or(cgroup);
             report_change(
                 "no longer has",
-                &control::change(&global.state_dir, &Request::Detach { cgroup })?,
+                &control::change(&global.state_dir(), &Request::Detach { cgroup })?,
             )?;
         }
     }

@@ -26,12 +26,12 @@ impl Reader {
     /// # Errors
     /// When there is none, it is of another version, or this user may not read it.
     pub fn open(global: &Global) -> Result<Self> {
-        check_readable(&global.bpffs)?;
-        let maps = Maps::open(&global.bpffs)?;
+        check_readable(&global.bpffs())?;
+        let maps = Maps::open(&global.bpffs())?;
         Ok(Self {
             maps,
-            names: Names::new(state(&global.state_dir)),
-            daemon: daemon(&global.state_dir)?,
+            names: Names::new(state(&global.state_dir())),
+            daemon: daemon(&global.state_dir())?,
             now: clock::now(),
         })
     }

@@ -98,14 +98,14 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let (mode, effective_mode) = modes(&config);
     let state = names.state();
     let report = Report {
-        bpffs: global.bpffs.clone(),
+        bpffs: global.bpffs(),
         daemon: daemon(&reader),
         configured: config.netns_cookie != 0,
         mode,
         effective_mode,
         foreign_rules: state.map(|state| state.foreign_rules.clone()).unwrap_or_default(),
-        interfaces: interfaces(names, &pins::pinned_interfaces(&global.bpffs)),
-        cgroup_programs: pins::pinned_cgroup_links(&global.bpffs)
+        interfaces: interfaces(names, &pins::pinned_interfaces(&global.bpffs())),
+        cgroup_programs: pins::pinned_cgroup_links(&global.bpffs())
             .into_iter()
             .map(|(program, id)| CgroupProgram { program, cgroup: names.cgroup(id) })
             .collect(),

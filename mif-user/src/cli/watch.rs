@@ -82,7 +82,7 @@ impl Printer {
 pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let mut printer = Printer { json: args.json, left: args.count };
     while printer.more() {
-        match control::watch(&global.state_dir) {
+        match control::watch(&global.state_dir()) {
             Ok(notices) => {
                 for notice in notices {
                     match notice {
@@ -108,7 +108,7 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
 /// Reads the kernel's events without a daemon, until there is one.
 fn read_ring(global: &Global, printer: &mut Printer) -> Result<()> {
     let Reader { names, .. } = Reader::open(global)?;
-    let mut ring = maps::events(&global.bpffs)?;
+    let mut ring = maps::events(&global.bpffs())?;
     output::note("no daemon runs: showing the kernel's events only, each of which one reader sees");
     let period = PollTimeout::try_from(DAEMON_CHECK).expect("a second fits");
     loop {
@@ -125,7 +125,7 @@ fn read_ring(global: &Global, printer: &mut Printer) -> Result<()> {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context("cannot wait for events"),
         }
-        if reader::daemon(&global.state_dir)?.is_some() && control::socket(&global.state_dir).exists() {
+        if reader::daemon(&global.state_dir())?.is_some() && control::socket(&global.state_dir()).exists() {
             return Ok(());
         }
     }

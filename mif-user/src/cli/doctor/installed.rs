@@ -13,7 +13,7 @@ pub fn checks(global: &Global) -> Vec<Check> {
 }
 
 fn daemon(global: &Global) -> Check {
-    match reader::daemon(&global.state_dir) {
+    match reader::daemon(&global.state_dir()) {
         Ok(Some(pid)) => Check::ok("daemon", format!("running, process {pid}")),
         Ok(None) => Check::note("daemon", "not running").remedy("mif daemon, or: systemctl start mif"),
         Err(error) => Check::warning("daemon", format!("{error:#}")).remedy("run this as root"),
@@ -21,7 +21,7 @@ fn daemon(global: &Global) -> Check {
 }
 
 fn pins(global: &Global) -> Check {
-    let directory = &global.bpffs;
+    let directory = &global.bpffs();
     match Maps::open(directory) {
         Ok(_) => {
             let hooks = pins::pinned_cgroup_links(directory);
