@@ -45,7 +45,9 @@ fn main() -> ExitCode {
     match cargo.status() {
         Ok(status) if status.success() => {}
         Ok(status) => {
-            println!("cargo::error=building mif-ebpf failed ({status}); is bpf-linker there? Run: cargo xtask setup");
+            println!(
+                "cargo::error=building mif-ebpf failed ({status}); is bpf-linker there? Run: cargo xtask setup"
+            );
             return ExitCode::FAILURE;
         }
         Err(error) => {

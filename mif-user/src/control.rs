@@ -132,10 +132,17 @@ pub fn change(state_dir: &Path, request: &Request) -> Result<Policy, ControlErro
 /// # Errors
 /// When no daemon answers.
 pub fn watch(state_dir: &Path) -> Result<impl Iterator<Item = io::Result<Notice>>, ControlError> {
+    let lines = open_watch(state_dir)?.lines();
+    Ok(lines.map(|line| line.and_then(|line| Ok(serde_json::from_str(&line)?))))
+}
+
+/// The stream of [`watch`], a JSON object a line, for those who wait with poll(2).
+///
+/// # Errors
+/// When no daemon answers.
+pub fn open_watch(state_dir: &Path) -> Result<BufReader<UnixStream>, ControlError> {
     match ask(state_dir, &Request::Watch)? {
-        (Reply::Watching, stream) => {
-            Ok(stream.lines().map(|line| line.and_then(|line| Ok(serde_json::from_str(&line)?))))
-        }
+        (Reply::Watching, stream) => Ok(stream),
         (Reply::Refused(why), _) => Err(ControlError::Refused(why)),
         (Reply::Policy(_), _) => Err(ControlError::Unexpected),
     }

@@ -58,7 +58,9 @@ pub enum PolicyError {
     #[error("a policy names at least one PvD; `mif pvd` lists them")]
     Empty,
     /// One of the caps of `mif_common::limits`.
-    #[error("{0} policies with {1} different sets of PvDs is the most that the tables hold; detach some first")]
+    #[error(
+        "{0} policies with {1} different sets of PvDs is the most that the tables hold; detach some first"
+    )]
     TooMany(u32, u32),
     /// The cgroup has none.
     #[error("{0} has no policy; `mif policy list` shows those that have")]
@@ -120,10 +122,12 @@ impl Policies {
         }
         let (cgroup, cgroup_id) = identify(cgroup)?;
         let too_many = || PolicyError::TooMany(limits::POLICIES, limits::VIEWS);
-        if !self.by_cgroup.contains_key(&cgroup_id) && self.by_cgroup.len() as u64 >= u64::from(limits::POLICIES) {
+        if !self.by_cgroup.contains_key(&cgroup_id)
+            && self.by_cgroup.len() as u64 >= u64::from(limits::POLICIES)
+        {
             return Err(too_many());
         }
-        let view = self.view_of(&groups).ok_or_else(too_many)?;
+        let view = self.view_of(&groups, origin).ok_or_else(too_many)?;
         let policy = Policy { cgroup, cgroup_id, groups, mode, view, origin };
         let before = self.by_cgroup.insert(cgroup_id, policy.clone());
         if let Err(error) = self.keep() {
@@ -142,9 +146,8 @@ impl Policies {
             Ok((_, id)) => Some(id),
             Err(_) => self.iter().find(|policy| policy.cgroup == cgroup).map(|policy| policy.cgroup_id),
         };
-        let policy = id
-            .and_then(|id| self.by_cgroup.remove(&id))
-            .ok_or_else(|| PolicyError::None(cgroup.into()))?;
+        let policy =
+            id.and_then(|id| self.by_cgroup.remove(&id)).ok_or_else(|| PolicyError::None(cgroup.into()))?;
         if let Err(error) = self.keep() {
             self.restore(policy.cgroup_id, Some(policy));
             return Err(error);
@@ -152,24 +155,26 @@ impl Policies {
         Ok(policy)
     }
 
-    /// The views for `compile`, with the ids resolved by `find`; an id that names no PvD now is left out, and a view
-    /// may be empty: then nothing is allowed.
+    /// The views for `compile`, with the ids resolved by `find`, which is told where the policy came from; an id that
+    /// names no PvD now is left out, and a view may be empty: then nothing is allowed.
     #[must_use]
-    pub fn views(&self, find: impl Fn(&str) -> Option<abi::PvdIndex>) -> Vec<View> {
-        let views: BTreeMap<u32, &Groups> = self.iter().map(|policy| (policy.view, &policy.groups)).collect();
+    pub fn views(&self, find: impl Fn(Origin, &str) -> Option<abi::PvdIndex>) -> Vec<View> {
+        let views: BTreeMap<u32, &Policy> = self.iter().map(|policy| (policy.view, policy)).collect();
+        let group = |origin, ids: &Vec<String>| ids.iter().filter_map(|id| find(origin, id)).collect();
         views
             .into_iter()
-            .map(|(id, groups)| View {
+            .map(|(id, policy)| View {
                 id,
-                groups: groups.iter().map(|group| group.iter().filter_map(|id| find(id)).collect()).collect(),
+                groups: policy.groups.iter().map(|ids| group(policy.origin, ids)).collect(),
             })
             .collect()
     }
 
-    /// The view of these groups: that of a policy that has the same, else the lowest free number.
-    fn view_of(&self, groups: &Groups) -> Option<u32> {
-        let views: BTreeMap<u32, &Groups> = self.iter().map(|policy| (policy.view, &policy.groups)).collect();
-        let same = views.iter().find(|(_, known)| **known == groups).map(|(view, _)| *view);
+    /// The view of these groups: that of a policy that has the same from the same origin, else the lowest free number.
+    fn view_of(&self, groups: &Groups, origin: Origin) -> Option<u32> {
+        let views: BTreeMap<u32, &Policy> = self.iter().map(|policy| (policy.view, policy)).collect();
+        let is_same = |policy: &Policy| policy.groups == *groups && policy.origin == origin;
+        let same = views.iter().find(|(_, policy)| is_same(policy)).map(|(view, _)| *view);
         same.or_else(|| (abi::DEFAULT_VIEW + 1..limits::VIEWS).find(|view| !views.contains_key(view)))
     }
 

@@ -6,13 +6,15 @@ use mif_common::abi::PvdIndex;
 
 use super::{key::PvdKey, limits::Limits};
 
-/// Hands out 1..=`max_pvds`, the lowest free number first; a PvD keeps its number while it lives.
+/// Hands out 1..=`max_pvds`, the lowest free number first; a PvD keeps its number while it lives, and over a restart.
 #[derive(Clone, Debug)]
 pub(super) struct Indices {
     limits: Limits,
     taken: BTreeMap<PvdIndex, PvdKey>,
     /// Freed numbers below [`Self::next`].
     freed: BTreeSet<PvdIndex>,
+    /// Numbers below [`Self::next`] that wait for the PvDs that had them before.
+    reserved: BTreeMap<PvdKey, PvdIndex>,
     /// The lowest number never handed out.
     next: PvdIndex,
     /// How many of the taken are made by networks.
@@ -21,12 +23,33 @@ pub(super) struct Indices {
 
 impl Indices {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, taken: BTreeMap::new(), freed: BTreeSet::new(), next: 1, network: 0 }
+        Self {
+            limits,
+            taken: BTreeMap::new(),
+            freed: BTreeSet::new(),
+            reserved: BTreeMap::new(),
+            next: 1,
+            network: 0,
+        }
+    }
+
+    /// Keeps a number for the PvD that had it. One that is taken, or out of range, is not kept.
+    pub fn reserve(&mut self, key: PvdKey, index: PvdIndex) {
+        if index > self.limits.max_pvds || self.reserved.contains_key(&key) {
+            return;
+        }
+        if index >= self.next {
+            self.freed.extend(self.next..index);
+            self.next = index + 1;
+        } else if !self.freed.remove(&index) {
+            return;
+        }
+        self.reserved.insert(key, index);
     }
 
     /// Whether a PvD of this key would get a number.
     pub fn has_room_for(&self, key: &PvdKey) -> bool {
-        let free = !self.freed.is_empty() || self.next <= self.limits.max_pvds;
+        let free = !self.freed.is_empty() || self.next <= self.limits.max_pvds || !self.reserved.is_empty();
         free && (!key.is_network() || self.network < self.limits.network_pvds())
     }
 
@@ -35,10 +58,17 @@ impl Indices {
         if !self.has_room_for(key) {
             return None;
         }
-        let index = self.freed.pop_first().unwrap_or_else(|| {
+        let index = if let Some(own) = self.reserved.remove(key) {
+            own
+        } else if let Some(freed) = self.freed.pop_first() {
+            freed
+        } else if self.next <= self.limits.max_pvds {
             self.next += 1;
             self.next - 1
-        });
+        } else {
+            // All that is left waits for PvDs that may never come back.
+            self.reserved.pop_first()?.1
+        };
         self.network += PvdIndex::from(key.is_network());
         self.taken.insert(index, key.clone());
         Some(index)
@@ -87,5 +117,24 @@ mod tests {
         assert_eq!(indices.take(&keys[3]), Some(2));
         assert_eq!(indices.key(2), Some(&keys[3]));
         assert_eq!(indices.iter().map(|(index, _)| index).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn reserved_numbers_wait_for_their_owners() {
+        let mut indices = Indices::new(Limits { max_pvds: 4 });
+        let keys: Vec<PvdKey> = (1..=4).map(|ifindex| PvdKey::Interface { ifindex }).collect();
+        indices.reserve(keys[0].clone(), 3);
+        indices.reserve(keys[1].clone(), 3);
+        indices.reserve(keys[2].clone(), 5);
+        // key, number: its own, then the lowest that nobody waits for
+        for (key, number) in [(1, 1), (0, 3), (2, 2), (3, 4)] {
+            assert_eq!(indices.take(&keys[key]), Some(number), "{key}");
+        }
+        indices.release(3);
+        assert_eq!(indices.take(&keys[1]), Some(3), "a reservation is used once");
+        assert_eq!(indices.take(&PvdKey::Interface { ifindex: 9 }), None);
+        let mut indices = Indices::new(Limits { max_pvds: 1 });
+        indices.reserve(keys[0].clone(), 1);
+        assert_eq!(indices.take(&keys[1]), Some(1), "rather than refuse one that is there");
     }
 }

@@ -14,9 +14,9 @@ use super::{
     event::Event,
     index::Indices,
     key::PvdKey,
+    learnt::Pvd,
     limits::{EXPLICIT_PVDS_PER_LINK, LINKS, Limits, ROUTERS_PER_LINK, Refused, RefusedReason},
     link::LinkState,
-    pvd::Pvd,
     ra::{Circumstances, Heard},
     settle::Unsettled,
     timers::{Timer, Timers},
@@ -170,6 +170,40 @@ impl PvdSet {
         }
     }
 
+    /// The PvD of exactly this id.
+    #[must_use]
+    pub fn find_exact(&self, wanted: &str) -> Option<PvdIndex> {
+        self.indices
+            .iter()
+            .find(|(_, key)| self.id(key).is_some_and(|id| id == wanted))
+            .map(|(index, _)| index)
+    }
+
+    /// Keeps the numbers that PvDs had before a restart for them, so that counters by number stay theirs.
+    pub fn reserve(&mut self, numbers: impl IntoIterator<Item = (PvdKey, PvdIndex)>) {
+        for (key, index) in numbers {
+            self.indices.reserve(key, index);
+        }
+    }
+
+    /// How many PvDs there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.indices.iter().count()
+    }
+
+    /// Whether there is no PvD.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What people call the PvD of a number.
+    #[must_use]
+    pub fn id_of(&self, index: PvdIndex) -> Option<String> {
+        self.id(self.indices.key(index)?)
+    }
+
     /// What people call a PvD.
     fn id(&self, key: &PvdKey) -> Option<String> {
         self.links.get(&key.ifindex()).map(|link| link.id(key))
@@ -315,3 +349,6 @@ impl PvdSet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

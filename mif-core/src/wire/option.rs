@@ -202,7 +202,7 @@ impl OptionList {
         Ok(list)
     }
 
-    /// Takes an option in, or notes why not.
+    /// Takes an option in, or notes why it is not.
     fn push(&mut self, frame: Frame<'_>, option: Result<NdOption, OptionError>) {
         match option {
             Ok(option) => self.options.push(option),
@@ -210,22 +210,24 @@ impl OptionList {
         }
     }
 
-    /// Takes a PvD option in with what it holds, or notes why not. A list that is broken inside it breaks the message.
+    /// Takes a PvD option in with what it holds, or notes why it is not. A list that is broken inside it breaks the message.
     fn push_pvd(&mut self, frame: Frame<'_>) -> Result<(), ParseError> {
-        match PvdOption::parse_head(frame.octets) {
-            Ok((mut pvd, head)) => {
-                let nested = frames(&frame.octets[head..], frame.offset + head);
-                for frame in nested {
-                    let frame = frame?;
-                    match parse_plain(frame) {
-                        Ok(option) => pvd.options.push(option),
-                        Err(reason) => self.ignored.push(frame.ignored(reason)),
-                    }
-                }
-                self.options.push(NdOption::Pvd(pvd));
+        let (mut pvd, head) = match PvdOption::parse_head(frame.octets) {
+            Ok(head) => head,
+            Err(reason) => {
+                self.ignored.push(frame.ignored(reason));
+                return Ok(());
             }
-            Err(reason) => self.ignored.push(frame.ignored(reason)),
+        };
+        // The head ends at a unit's end, and so within the option.
+        for frame in frames(&frame.octets[head..], frame.offset + head) {
+            let frame = frame?;
+            match parse_plain(frame) {
+                Ok(option) => pvd.options.push(option),
+                Err(reason) => self.ignored.push(frame.ignored(reason)),
+            }
         }
+        self.options.push(NdOption::Pvd(pvd));
         Ok(())
     }
 }

@@ -5,11 +5,12 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::Global;
 use crate::{
     config::{Config, ConfigError, DEFAULT_PATH},
+    daemon::{self, Options},
     mode::Mode,
 };
 
@@ -79,6 +80,9 @@ impl DaemonArgs {
 ///
 /// # Errors
 /// When it cannot start.
-pub fn run(_global: &Global, _args: DaemonArgs) -> Result<ExitCode> {
-    bail!("this build has no daemon")
+pub fn run(global: &Global, args: DaemonArgs) -> Result<ExitCode> {
+    let config = args.config(global)?;
+    let pins = DaemonArgs::pin_directory(global, &config);
+    daemon::run(&Options::new(config, pins, args.detach_on_exit))?;
+    Ok(ExitCode::SUCCESS)
 }

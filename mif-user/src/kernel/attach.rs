@@ -102,7 +102,9 @@ pub fn egress(
         match program.attach(ifindex, attach) {
             Ok(id) => {
                 let link = program.take_link(id).map_err(refused)?;
-                return FdLink::try_from(link).map(Some).map_err(|error| AttachError::Link(EGRESS_PROGRAM, error));
+                return FdLink::try_from(link)
+                    .map(Some)
+                    .map_err(|error| AttachError::Link(EGRESS_PROGRAM, error));
             }
             // Before 6.6 the attach type does not exist: EINVAL. Anything else is a refusal of this interface.
             Err(ProgramError::SyscallError(error))

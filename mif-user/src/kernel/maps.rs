@@ -33,7 +33,9 @@ unsafe impl<T: Pod> aya::Pod for Raw<T> {}
 #[derive(Debug, thiserror::Error)]
 pub enum MapsError {
     /// There is no installation.
-    #[error("no mif at {0}: nothing is pinned there; start the daemon (mif daemon), or name its directory with --bpffs")]
+    #[error(
+        "no mif at {0}: nothing is pinned there; start the daemon (mif daemon), or name its directory with --bpffs"
+    )]
     Absent(PathBuf),
     /// A pin cannot be opened.
     #[error("cannot open the pinned map {path}: {source}")]
@@ -44,7 +46,9 @@ pub enum MapsError {
         source: MapError,
     },
     /// A pin is not the map that it should be.
-    #[error("{path} is not the map of this version: {what}; restart the daemon of this version to replace it")]
+    #[error(
+        "{path} is not the map of this version: {what}; restart the daemon of this version to replace it"
+    )]
     Foreign {
         /// Which.
         path: PathBuf,
@@ -140,8 +144,11 @@ impl Maps {
     /// # Errors
     /// When the kernel refuses.
     pub fn policies(&self) -> Result<Vec<(u64, Policy)>, MapsError> {
-        let mut policies =
-            self.policy.iter().map(|row| row.map(|(id, Raw(policy))| (id, policy))).collect::<Result<Vec<_>, _>>();
+        let mut policies = self
+            .policy
+            .iter()
+            .map(|row| row.map(|(id, Raw(policy))| (id, policy)))
+            .collect::<Result<Vec<_>, _>>();
         if let Ok(policies) = &mut policies {
             policies.sort_by_key(|(id, _)| *id);
         }
@@ -178,7 +185,9 @@ impl Maps {
     /// When the kernel refuses.
     pub fn decision(&self, view: u32, destination: Ipv6Addr) -> Result<Option<Decision>, MapsError> {
         let key = Key::new(DecisionKey::VIEW_BITS + 128, Raw(DecisionKey::new(view, destination.into())));
-        found(self.decision.get(&key, 0)).map(|row| row.map(|Raw(decision)| decision)).map_err(kernel("DECISION"))
+        found(self.decision.get(&key, 0))
+            .map(|row| row.map(|Raw(decision)| decision))
+            .map_err(kernel("DECISION"))
     }
 
     /// Who owns a local address.
@@ -250,7 +259,9 @@ impl TableStore for Maps {
             let (key, Raw(decision)) = row.map_err(kernel("DECISION"))?;
             let Raw(DecisionKey { view_be, destination }) = key.data();
             let bits = key.prefix_len().saturating_sub(DecisionKey::VIEW_BITS);
-            if let Some(prefix) = u8::try_from(bits).ok().and_then(|bits| Ipv6Net::new(destination.into(), bits).ok()) {
+            if let Some(prefix) =
+                u8::try_from(bits).ok().and_then(|bits| Ipv6Net::new(destination.into(), bits).ok())
+            {
                 tables.decisions.insert((u32::from_be(view_be), prefix), decision);
             }
         }
@@ -280,19 +291,17 @@ impl TableStore for Maps {
             Op::DeleteDecision(view, prefix) => {
                 found(self.decision.remove(&decision_key(view, prefix))).map(drop).map_err(kernel("DECISION"))
             }
-            Op::PutSource(address, source) => self
-                .source
-                .insert(&Raw(address.into()), &Raw(source), 0)
-                .map_err(full("SOURCE", "sources")),
+            Op::PutSource(address, source) => {
+                self.source.insert(&Raw(address.into()), &Raw(source), 0).map_err(full("SOURCE", "sources"))
+            }
             Op::DeleteSource(address) => {
                 found(self.source.remove(&Raw(address.into()))).map(drop).map_err(kernel("SOURCE"))
             }
             Op::PutPvd(index, pvd) => self.pvd.set(index, &Raw(pvd), 0).map_err(kernel("PVD")),
             Op::DeletePvd(index) => self.pvd.set(index, &Raw(Pvd::default()), 0).map_err(kernel("PVD")),
-            Op::PutMember(view, pvd, group) => self
-                .view
-                .insert(&Raw(Member { view, pvd }), &group, 0)
-                .map_err(full("VIEW", "view_members")),
+            Op::PutMember(view, pvd, group) => {
+                self.view.insert(&Raw(Member { view, pvd }), &group, 0).map_err(full("VIEW", "view_members"))
+            }
             Op::DeleteMember(view, pvd) => {
                 found(self.view.remove(&Raw(Member { view, pvd }))).map(drop).map_err(kernel("VIEW"))
             }

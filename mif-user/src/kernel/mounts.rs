@@ -115,7 +115,8 @@ pub fn ensure_bpffs(directory: &Path) -> Result<(), MountError> {
     if parent != Path::new(BPFFS) {
         return Err(MountError::NotBpffs(parent.into()));
     }
-    mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), Some("mode=0700")).map_err(MountError::MountBpffs)
+    mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
+        .map_err(MountError::MountBpffs)
 }
 
 #[cfg(test)]

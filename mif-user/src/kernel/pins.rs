@@ -6,7 +6,7 @@
 //!                /links/PROGRAM@ID     what is attached: to the cgroup with that id, to the interface with that index
 //! ```
 //!
-//! A new installation is built in `mif.new`, filled and attached while the old one still works, then renamed into
+//! A new installation is built in `mif-new`, filled and attached while the old one still works, then renamed into
 //! place; then the old one goes. For that moment both run: each hook sees what the one before it wrote and finds
 //! nothing left to do.
 
@@ -234,9 +234,9 @@ pub fn pinned_cgroup_links(directory: &Path) -> Vec<(&'static str, u64)> {
     CGROUP_PROGRAMS
         .iter()
         .flat_map(|program| {
-            names
-                .iter()
-                .filter_map(move |name| Some((*program, name.strip_prefix(program)?.strip_prefix('@')?.parse().ok()?)))
+            names.iter().filter_map(move |name| {
+                Some((*program, name.strip_prefix(program)?.strip_prefix('@')?.parse().ok()?))
+            })
         })
         .collect()
 }
@@ -373,10 +373,10 @@ fn link_path(directory: &Path, program: &str, id: u64) -> PathBuf {
     directory.join(LINKS).join(format!("{program}@{id}"))
 }
 
-/// The directory beside `directory` with a suffix to its name.
+/// The directory beside `directory` with a suffix to its name. bpffs refuses names with dots (`bpf_lookup`).
 fn aside(directory: &Path, suffix: &str) -> PathBuf {
     let mut name = directory.as_os_str().to_owned();
-    name.push(".");
+    name.push("-");
     name.push(suffix);
     name.into()
 }

@@ -1,0 +1,98 @@
+//! The last Router Advertisements, kept for the next start.
+//!
+//! A router repeats itself within minutes to half an hour (RFC 4861 §6.2.1), and a restarted daemon must know before
+//! that which PvD its addresses belong to. So the daemon keeps what each router said last, with the time it said so, and
+//! hears it again when it starts: deadlines count from the time of reception, on a clock that does not stop with the
+//! daemon. The file is in the state directory, which does not outlive the boot.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::Ipv6Addr,
+    path::{Path, PathBuf},
+};
+
+use mif_core::{
+    time::Time,
+    wire::{DomainName, NdOption, RouterAdvertisement},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::files;
+
+/// Advertisements kept. Routers beyond the caps of `mif_core::pvd` are not worth keeping, and 10,000 forged ones must
+/// not fill the disk.
+const KEPT: usize = 256;
+
+/// An advertisement as it was heard.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Heard {
+    /// On this interface,
+    pub ifindex: u32,
+    /// from this router,
+    pub router: Ipv6Addr,
+    /// at this time,
+    pub at: Time,
+    /// this.
+    pub advertisement: RouterAdvertisement,
+}
+
+/// The journal.
+#[derive(Debug)]
+pub struct Journal {
+    file: PathBuf,
+    heard: BTreeMap<(u32, Ipv6Addr, Option<String>), Heard>,
+}
+
+impl Journal {
+    /// Opens the journal of a state directory; the second value says what was wrong with it.
+    #[must_use]
+    pub fn open(state_dir: &Path) -> (Self, Option<String>) {
+        let file = state_dir.join("advertisements.json");
+        let (heard, warning) = files::read_json_or_set_aside::<Vec<Heard>>(&file);
+        let heard = heard.unwrap_or_default().into_iter().map(|heard| (key(&heard), heard)).collect();
+        (Self { file, heard }, warning)
+    }
+
+    /// What was heard, oldest first.
+    #[must_use]
+    pub fn replay(&self) -> Vec<Heard> {
+        let mut heard: Vec<Heard> = self.heard.values().cloned().collect();
+        heard.sort_by_key(|heard| heard.at);
+        heard
+    }
+
+    /// Keeps an advertisement in place of the router's last one for the same PvD.
+    pub fn hear(&mut self, heard: Heard) {
+        let key = key(&heard);
+        if self.heard.len() < KEPT || self.heard.contains_key(&key) {
+            self.heard.insert(key, heard);
+        }
+    }
+
+    /// Forgets the routers of an interface that is gone or down.
+    pub fn forget_link(&mut self, ifindex: u32) {
+        self.heard.retain(|(link, ..), _| *link != ifindex);
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// When the state directory cannot be written.
+    pub fn write(&self) -> io::Result<()> {
+        files::write_json(&self.file, &self.replay())
+    }
+}
+
+/// One router may speak for several explicit PvDs and for an implicit one (RFC 8801 §3.2).
+fn key(heard: &Heard) -> (u32, Ipv6Addr, Option<String>) {
+    let pvd = heard.advertisement.options.iter().find_map(|option| match option {
+        NdOption::Pvd(pvd) => Some(lower_case(&pvd.id)),
+        _ => None,
+    });
+    (heard.ifindex, heard.router, pvd)
+}
+
+fn lower_case(name: &DomainName) -> String {
+    name.to_string().to_ascii_lowercase()
+}

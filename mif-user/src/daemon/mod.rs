@@ -1,0 +1,99 @@
+//! The daemon: sockets and timers send messages to one task, which owns the PvDs and writes the maps.
+//!
+//! * [`run()`]: start, the loop, the end.
+//! * [`owner`]: the state of that task.
+//! * [`filter`]: which interfaces are ours.
+//! * [`soliciting`]: Router Solicitations, interface by interface.
+//! * [`journal`]: the Router Advertisements kept for the next start.
+//! * [`server`]: the control socket; [`watch`]: what watchers are told.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use crate::{
+    config::{Config, ForeignRules},
+    kernel::{attach::TcBackend, object::Sizes},
+    mode::Mode,
+    policy::Groups,
+};
+
+pub mod filter;
+pub mod journal;
+pub mod owner;
+mod run;
+pub mod server;
+pub mod soliciting;
+pub mod watch;
+
+pub use run::run;
+
+/// What the command line and the configuration file decided.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The pin directory.
+    pub pins: PathBuf,
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// The cgroup to attach to; `None`: the root of the first cgroup2 hierarchy.
+    pub cgroup: Option<PathBuf>,
+    /// The interfaces to take; empty: all.
+    pub interfaces: Vec<String>,
+    /// Interfaces not to take.
+    pub ignore_interfaces: Vec<String>,
+    /// Configured metrics by interface name.
+    pub metrics: BTreeMap<String, u32>,
+    /// The mode of processes without a policy.
+    pub mode: Mode,
+    /// Only observe them while foreign policy rules exist.
+    pub observe_foreign_rules: bool,
+    /// Map sizes.
+    pub sizes: Sizes,
+    /// How to attach tc.
+    pub tc: TcBackend,
+    /// Policies of the configuration file.
+    pub policies: Vec<ConfiguredPolicy>,
+    /// Remove everything at the end.
+    pub detach_on_exit: bool,
+}
+
+impl Options {
+    /// What the configuration says, for these pins.
+    #[must_use]
+    pub fn new(config: Config, pins: PathBuf, detach_on_exit: bool) -> Self {
+        let metric = |(name, interface): (String, crate::config::Interface)| Some((name, interface.metric?));
+        let policy = |policy: crate::config::Policy| ConfiguredPolicy {
+            cgroup: policy.cgroup.into(),
+            groups: policy.groups,
+            mode: policy.mode.into(),
+        };
+        Self {
+            pins,
+            state_dir: config.state_dir,
+            cgroup: config.cgroup,
+            interfaces: config.interfaces.into_iter().collect(),
+            ignore_interfaces: config.ignore_interfaces.into_iter().collect(),
+            metrics: config.interface.into_iter().filter_map(metric).collect(),
+            mode: config.mode.into(),
+            observe_foreign_rules: config.foreign_rules == ForeignRules::Observe,
+            sizes: Sizes {
+                // Place 0 of the array is "none".
+                pvds: config.limits.pvds + 1,
+                sources: config.limits.sources,
+                decisions: config.limits.decisions,
+            },
+            tc: TcBackend::default(),
+            policies: config.policies.into_iter().map(policy).collect(),
+            detach_on_exit,
+        }
+    }
+}
+
+/// A policy of the configuration file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConfiguredPolicy {
+    /// The cgroup's directory, or its path below the cgroup2 root.
+    pub cgroup: PathBuf,
+    /// The PvDs.
+    pub groups: Groups,
+    /// How firmly.
+    pub mode: Mode,
+}

@@ -1,0 +1,116 @@
+//! The control socket.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::{broadcast, mpsc, oneshot},
+};
+use tracing::debug;
+
+use crate::control::{Notice, Reply, Request};
+
+/// The longest request read, octets: a policy with many long PvD ids fits, a program gone wild does not.
+const REQUEST_MAX: u64 = 1 << 16;
+
+/// A request with the place for its answer.
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Reply>,
+}
+
+/// Listens on the socket, readable and writable for root alone.
+///
+/// # Errors
+/// When the path cannot be bound.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    // A socket left by a daemon that was killed; the lock says that none is alive.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Removes the socket when the daemon ends.
+pub struct Cleanup(pub PathBuf);
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        // It may be gone already; the next daemon removes what is left.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Serves connections until the daemon ends.
+pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, notices: broadcast::Sender<Notice>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (calls, notices) = (calls.clone(), notices.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = converse(stream, calls, notices).await {
+                        debug!("control connection: {error}");
+                    }
+                });
+            }
+            Err(error) => {
+                debug!("control socket: {error}");
+                // Out of descriptors: let the others finish first.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+async fn converse(
+    stream: UnixStream,
+    calls: mpsc::Sender<Call>,
+    notices: broadcast::Sender<Notice>,
+) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut line = String::new();
+    BufReader::new(reader.take(REQUEST_MAX)).read_line(&mut line).await?;
+    let request = match serde_json::from_str::<Request>(&line) {
+        Ok(request) => request,
+        Err(error) => {
+            let refused = Reply::Refused(format!("the request is not understood: {error}"));
+            return send(&mut writer, &refused).await;
+        }
+    };
+    if matches!(request, Request::Watch) {
+        // Subscribed before the answer: who reads the answer misses nothing from then on.
+        let mut subscription = notices.subscribe();
+        send(&mut writer, &Reply::Watching).await?;
+        loop {
+            match subscription.recv().await {
+                Ok(notice) => send(&mut writer, &notice).await?,
+                // A slow watcher loses the oldest notices rather than holding up the daemon.
+                Err(broadcast::error::RecvError::Lagged(lost)) => debug!("a watcher lost {lost} notices"),
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+    let (reply, answer) = oneshot::channel();
+    let ended = || io::Error::from(io::ErrorKind::BrokenPipe);
+    calls.send(Call { request, reply }).await.map_err(|_| ended())?;
+    send(&mut writer, &answer.await.map_err(|_| ended())?).await
+}
+
+async fn send<T: serde::Serialize>(
+    writer: &mut (impl tokio::io::AsyncWrite + Unpin),
+    value: &T,
+) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    writer.write_all(&line).await
+}

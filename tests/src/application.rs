@@ -1,0 +1,116 @@
+//! Runs applications in a namespace and a cgroup of the lab.
+
+use std::{
+    ffi::OsStr,
+    net::SocketAddrV6,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    cgroup::Cgroup,
+    flow::{Flow, Report},
+    need,
+    netns::Namespace,
+    process::Process,
+};
+
+/// The binary that opens flows and serves.
+const PROGRAM: &str = "mif-lab-flow";
+
+/// Where an application runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    namespace: &'a Namespace,
+    cgroup: Option<&'a Cgroup>,
+}
+
+impl<'a> Place<'a> {
+    /// In a namespace, and the cgroup of this process.
+    pub fn new(namespace: &'a Namespace) -> Self {
+        Self { namespace, cgroup: None }
+    }
+
+    /// In a cgroup, from the first instruction on.
+    pub fn within(self, cgroup: impl Into<Option<&'a Cgroup>>) -> Self {
+        Self { cgroup: cgroup.into(), ..self }
+    }
+
+    /// A command that will run there.
+    ///
+    /// # Errors
+    /// The cgroup is gone.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Result<Command> {
+        let mut command = self.namespace.command(program);
+        if let Some(cgroup) = self.cgroup {
+            cgroup.hold(&mut command)?;
+        }
+        Ok(command)
+    }
+
+    /// Opens a flow.
+    ///
+    /// # Errors
+    /// The application could not be started.
+    pub fn start(&self, flow: &Flow) -> Result<Application> {
+        let mut command = self.command(need::sibling(PROGRAM)?)?;
+        command.arg("open").args(flow.args()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Ok(Application { process: Process::spawn(command)? })
+    }
+
+    /// Opens a flow and waits for what becomes of it.
+    ///
+    /// # Errors
+    /// The application could not be started, or did not report. A lost flow is no error.
+    pub fn open(&self, flow: &Flow) -> Result<Report> {
+        self.start(flow)?.report()
+    }
+
+    /// Serves echo on TCP and UDP; `[::]` is all addresses. Ready when this returns, ends when the result is dropped.
+    ///
+    /// # Errors
+    /// An address is not there or taken.
+    pub fn serve(&self, addresses: &[SocketAddrV6]) -> Result<Server> {
+        let mut command = self.command(need::sibling(PROGRAM)?)?;
+        command.arg("serve").args(addresses.iter().map(ToString::to_string));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process::spawn(command)?;
+        match process.read_line()?.as_str() {
+            "ready" => Ok(Server { _process: process }),
+            other => bail!("a server in {} said {other:?} and not that it is ready", self.namespace.name()),
+        }
+    }
+}
+
+/// An application with a flow.
+#[derive(Debug)]
+pub struct Application {
+    process: Process,
+}
+
+impl Application {
+    /// Waits for what became of the next exchange.
+    ///
+    /// # Errors
+    /// It did not say so in time.
+    pub fn report(&mut self) -> Result<Report> {
+        let line = self.process.read_line()?;
+        serde_json::from_str(&line).with_context(|| format!("{PROGRAM} said {line:?}"))
+    }
+
+    /// Makes another exchange on the same socket; the flow was opened with [`Flow::stay`].
+    ///
+    /// # Errors
+    /// The application ended.
+    pub fn again(&mut self) -> Result<Report> {
+        self.process.write_line("again")?;
+        self.report()
+    }
+}
+
+/// An application that serves.
+#[derive(Debug)]
+pub struct Server {
+    _process: Process,
+}

@@ -1,0 +1,244 @@
+//! Echo servers, TCP and UDP, that remember who came.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut, Read as _, Write as _},
+    net::{Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    errno::Errno,
+    libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{
+        ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt, sockopt,
+    },
+};
+use serde::{Deserialize, Serialize};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::netns::Namespace;
+
+/// The echo service (RFC 862).
+pub const PORT: u16 = 7;
+
+/// Connections that may wait to be accepted; more than any scenario starts at once.
+const BACKLOG: i32 = 1024;
+
+/// Octets of one read; flows of the lab send a few dozen.
+const CHUNK: usize = 2048;
+
+/// A transport protocol.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// A connection was accepted.
+    Tcp,
+    /// A datagram was received.
+    Udp,
+}
+
+/// Who came, and to which of the server's addresses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Arrival {
+    /// How.
+    pub transport: Transport,
+    /// From where.
+    pub source: SocketAddrV6,
+    /// To what.
+    pub destination: SocketAddrV6,
+}
+
+/// Answers on TCP and UDP until dropped.
+#[derive(Debug)]
+pub struct EchoServer {
+    arrivals: Arc<Mutex<Vec<Arrival>>>,
+    /// Closing it ends the thread.
+    stop: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl EchoServer {
+    /// Serves each of `addresses` in `namespace`.
+    ///
+    /// # Errors
+    /// One of them is not an address of the namespace, or taken.
+    pub fn start(namespace: &Namespace, addresses: &[SocketAddrV6]) -> Result<Self> {
+        namespace.run(|| Self::here(addresses)).with_context(|| format!("serve in {}", namespace.name()))
+    }
+
+    /// Serves each of `addresses` in the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn here(addresses: &[SocketAddrV6]) -> Result<Self> {
+        let (mut listeners, mut sockets) = (Vec::new(), Vec::new());
+        for &address in addresses {
+            listeners.push(listen(address).with_context(|| format!("listen to TCP {address}"))?);
+            sockets.push(receive(address).with_context(|| format!("receive UDP {address}"))?);
+        }
+        let (stopped, stop) = nix::unistd::pipe().context("make a pipe")?;
+        let arrivals = Arc::<Mutex<Vec<_>>>::default();
+        let mut service =
+            Service { listeners, sockets, streams: Vec::new(), arrivals: Arc::clone(&arrivals), stopped };
+        let thread = thread::Builder::new().name("lab-echo".into()).spawn(move || service.run())?;
+        Ok(Self { arrivals, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Who came so far. A flow that got its answer is among them.
+    pub fn arrivals(&self) -> Vec<Arrival> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets who came so far.
+    pub fn forget(&self) {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Drop for EchoServer {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panicked server has said so on standard error.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn listen(address: SocketAddrV6) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn receive(address: SocketAddrV6) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+struct Service {
+    listeners: Vec<TcpListener>,
+    sockets: Vec<UdpSocket>,
+    streams: Vec<TcpStream>,
+    arrivals: Arc<Mutex<Vec<Arrival>>>,
+    stopped: OwnedFd,
+}
+
+impl Service {
+    fn run(&mut self) {
+        while self.wait() {
+            for listener in &self.listeners {
+                while let Ok((stream, peer)) = listener.accept() {
+                    // A connection that was reset meanwhile has no addresses any more.
+                    if let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nonblocking(true)) {
+                        self.note(Transport::Tcp, v6(peer), v6(local));
+                        self.streams.push(stream);
+                    }
+                }
+            }
+            for socket in &self.sockets {
+                while let Some((peer, local)) = echo_datagram(socket) {
+                    self.note(Transport::Udp, peer, local);
+                }
+            }
+            self.streams.retain_mut(|stream| echo_stream(stream).is_ok());
+        }
+    }
+
+    /// Waits for work; `false` at the end of all work.
+    fn wait(&self) -> bool {
+        let wanted = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds = vec![wanted(self.stopped.as_fd())];
+        fds.extend(self.listeners.iter().map(|listener| wanted(listener.as_fd())));
+        fds.extend(self.sockets.iter().map(|socket| wanted(socket.as_fd())));
+        fds.extend(self.streams.iter().map(|stream| wanted(stream.as_fd())));
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => fds[0].any() != Some(true),
+            Err(errno) => panic!("poll: {errno}"),
+        }
+    }
+
+    fn note(&self, transport: Transport, source: SocketAddrV6, destination: SocketAddrV6) {
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        arrivals.push(Arrival { transport, source, destination });
+    }
+}
+
+/// Sends back what is there; an error is the end of the stream.
+fn echo_stream(stream: &mut TcpStream) -> io::Result<()> {
+    let mut buffer = [0; CHUNK];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(length) => stream.write_all(&buffer[..length])?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Sends a datagram back from the address that it was sent to, as a well-made server on a wildcard address does (IPV6_PKTINFO).
+/// Returns whom it came from and where it was sent to, or `None` if none waits. That an answer cannot be sent is the
+/// client's to find out.
+fn echo_datagram(socket: &UdpSocket) -> Option<(SocketAddrV6, SocketAddrV6)> {
+    let mut buffer = [0; CHUNK];
+    let received = receive_with_destination(socket.as_fd(), &mut buffer).ok()?;
+    let source = libc::in6_pktinfo { ipi6_addr: in6(received.destination), ipi6_ifindex: 0 };
+    let payload = [IoSlice::new(&buffer[..received.length])];
+    let to = SockaddrIn6::from(received.source);
+    let _ = sendmsg(
+        socket.as_raw_fd(),
+        &payload,
+        &[ControlMessage::Ipv6PacketInfo(&source)],
+        MsgFlags::empty(),
+        Some(&to),
+    );
+    let port = v6(socket.local_addr().ok()?).port();
+    Some((received.source, SocketAddrV6::new(received.destination, port, 0, 0)))
+}
+
+/// A datagram and the address that it was sent to.
+pub(crate) struct Datagram {
+    pub(crate) length: usize,
+    pub(crate) source: SocketAddrV6,
+    pub(crate) destination: Ipv6Addr,
+}
+
+/// Receives on a socket that has IPV6_RECVPKTINFO set.
+pub(crate) fn receive_with_destination(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Datagram> {
+    let mut control = nix::cmsg_space!(libc::in6_pktinfo);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let message =
+        recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty())?;
+    let destination = message.cmsgs()?.find_map(|control| match control {
+        ControlMessageOwned::Ipv6PacketInfo(info) => Some(Ipv6Addr::from(info.ipi6_addr.s6_addr)),
+        _ => None,
+    });
+    match (message.address, destination) {
+        (Some(source), Some(destination)) => {
+            Ok(Datagram { length: message.bytes, source: source.into(), destination })
+        }
+        _ => Err(io::Error::other("a datagram came without its addresses")),
+    }
+}
+
+pub(crate) fn in6(address: Ipv6Addr) -> libc::in6_addr {
+    libc::in6_addr { s6_addr: address.octets() }
+}
+
+/// The address of an AF_INET6 socket.
+pub(crate) fn v6(address: SocketAddr) -> SocketAddrV6 {
+    match address {
+        SocketAddr::V6(address) => address,
+        SocketAddr::V4(address) => SocketAddrV6::new(address.ip().to_ipv6_mapped(), address.port(), 0, 0),
+    }
+}

@@ -1,0 +1,172 @@
+//! Whole worlds: a host, its providers and the internet, ready for a scenario.
+
+use std::net::Ipv6Addr;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    host::Host,
+    internet::Internet,
+    isp::{ISP_A, ISP_B, Isp},
+    netns::{End, Namespace, mac, veth},
+    peer::Peer,
+    router::{Daemon, Router},
+    tap::Seen,
+};
+
+/// The host's interface to a link with two routers.
+pub const SHARED_LINK: &str = "lan0";
+
+/// A host with providers. Everything goes when this is dropped.
+#[derive(Debug)]
+pub struct World {
+    /// The machine that `mif` is for.
+    pub host: Host,
+    routers: Vec<Router>,
+    /// What is behind the routers.
+    pub internet: Internet,
+    /// The switch between host and routers, where there is one.
+    _switch: Option<Namespace>,
+}
+
+impl World {
+    /// A host with one interface to each of two providers, configured from their advertisements.
+    ///
+    /// # Errors
+    /// The lab cannot run here, or the host was not configured in time.
+    pub fn two_uplinks(daemon: Daemon) -> Result<Self> {
+        let mut world = Self::silent_uplinks()?;
+        world.speak(daemon)?;
+        Ok(world)
+    }
+
+    /// As [`Self::two_uplinks`], before the routers' first advertisement.
+    ///
+    /// # Errors
+    /// The lab cannot run here.
+    pub fn silent_uplinks() -> Result<Self> {
+        let (host, internet) = (Host::new()?, Internet::new()?);
+        let mut routers = Vec::new();
+        for isp in [ISP_A, ISP_B] {
+            routers.push(Router::new(isp, host.namespace(), &internet)?);
+            host.namespace().ip(&format!("link set {} up", isp.name))?;
+        }
+        Ok(Self { host, routers, internet, _switch: None })
+    }
+
+    /// A host with one interface ([`SHARED_LINK`]) to a link with the routers of two providers.
+    ///
+    /// # Errors
+    /// As [`Self::two_uplinks`].
+    pub fn two_routers_one_link(daemon: Daemon) -> Result<Self> {
+        let (host, internet) = (Host::new()?, Internet::new()?);
+        let switch = Namespace::new("switch")?;
+        let end = |namespace, interface, number| End { namespace, interface, mac: mac(number) };
+        veth(end(host.namespace(), SHARED_LINK, 0x500), end(&switch, "host", 0x501))?;
+        let mut routers = Vec::new();
+        for isp in [ISP_A, ISP_B] {
+            routers.push(Router::new(isp, &switch, &internet)?);
+        }
+        let ports = ["host", ISP_A.name, ISP_B.name]
+            .map(|port| format!("link set {port} master switch\nlink set {port} up\n"))
+            .concat();
+        switch.ip(&format!("link add switch type bridge mcast_snooping 0\nlink set switch up\n{ports}"))?;
+        host.namespace().ip(&format!("link set {SHARED_LINK} up"))?;
+        let mut world = Self { host, routers, internet, _switch: Some(switch) };
+        world.speak(daemon)?;
+        Ok(world)
+    }
+
+    /// Makes every router advertise, and waits until the host is configured.
+    ///
+    /// # Errors
+    /// As [`Self::two_uplinks`].
+    pub fn speak(&mut self, daemon: Daemon) -> Result<()> {
+        for router in &mut self.routers {
+            let advertisement = router.isp().advertisement();
+            router.speak(daemon, &advertisement)?;
+        }
+        for router in &self.routers {
+            self.host.wait_for_address(&router.isp().lan)?;
+            self.host.wait_for_default_router(router.isp().link_local(), true)?;
+        }
+        Ok(())
+    }
+
+    /// The routers, in the order of their providers.
+    pub fn routers(&self) -> &[Router] {
+        &self.routers
+    }
+
+    /// The router of `isp`.
+    ///
+    /// # Panics
+    /// It has none here.
+    pub fn router(&mut self, isp: &Isp) -> &mut Router {
+        let mut routers = self.routers.iter_mut();
+        routers
+            .find(|router| router.isp().number == isp.number)
+            .expect("every world has the routers of ISP_A and ISP_B")
+    }
+
+    /// The host's address from `isp`.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn source(&self, isp: &Isp) -> Result<Ipv6Addr> {
+        self.host.address_in(&isp.lan)?.with_context(|| format!("the host has no address from {}", isp.name))
+    }
+
+    /// The packets that a router's filter dropped, at all routers.
+    ///
+    /// # Errors
+    /// A tap lost packets.
+    pub fn foreign(&self) -> Result<Vec<Seen>> {
+        Ok(self.routers.iter().map(Router::foreign).collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// Fails unless the filters had nothing to drop.
+    ///
+    /// # Errors
+    /// They had, or a tap lost packets.
+    pub fn check_no_foreign(&self) -> Result<()> {
+        let foreign = self.foreign()?;
+        if !foreign.is_empty() {
+            bail!("{} packets went to the wrong provider: {foreign:#?}", foreign.len());
+        }
+        Ok(())
+    }
+
+    /// Forgets all packets and arrivals so far.
+    ///
+    /// # Errors
+    /// A tap lost packets.
+    pub fn forget(&self) -> Result<()> {
+        self.internet.echo().forget();
+        self.routers.iter().try_for_each(|router| router.tap().forget())
+    }
+
+    /// Adds a container behind a bridge of the host.
+    ///
+    /// # Errors
+    /// The kernel refused a step.
+    pub fn container(&self) -> Result<Peer> {
+        Peer::container(self.host.namespace())
+    }
+
+    /// Adds a tunnel with a static route.
+    ///
+    /// # Errors
+    /// The kernel refused a step.
+    pub fn tunnel(&self) -> Result<Peer> {
+        Peer::tunnel(self.host.namespace())
+    }
+
+    /// Adds a VPN that takes all traffic by policy rules of its own.
+    ///
+    /// # Errors
+    /// The kernel refused a step.
+    pub fn vpn(&self) -> Result<Peer> {
+        Peer::vpn(self.host.namespace())
+    }
+}
