@@ -21,12 +21,11 @@ pub fn checks() -> Vec<Check> {
         ];
     }
     let mut checks = vec![rules(foreign_rules())];
-    checks.extend(managers(Path::new("/run")));
-    for interface in interfaces() {
-        let settings = Settings::read(&interface);
-        checks.extend(settings.advertisements(&interface));
-        checks.extend(settings.route_information(&interface));
-    }
+    checks.extend(managers(&process_names()));
+    let interfaces: Vec<(String, Settings)> =
+        interfaces().into_iter().map(|name| (name.clone(), Settings::read(&name))).collect();
+    checks.extend(advertisements(&interfaces));
+    checks.extend(route_information(&interfaces));
     checks
 }
 
@@ -66,24 +65,34 @@ fn foreign_rules() -> Result<Vec<String>> {
     })
 }
 
-/// Who configures addresses and routes, by the directories that they keep under `/run`.
-fn managers(run: &Path) -> Vec<Check> {
-    let mut checks = Vec::new();
-    if run.join("systemd/netif").exists() {
-        checks.push(Check::note(
-            "systemd-networkd",
-            "runs: it takes Router Advertisements itself (accept_ra reads 0 then) and sets addresses and routes; mif \
-             follows them, and takes RouteMetric= for the order of uplinks",
-        ));
-    }
-    if run.join("NetworkManager").exists() {
-        checks.push(Check::note(
-            "NetworkManager",
-            "runs: it takes Router Advertisements itself (accept_ra reads 0 then) and sets addresses and routes; mif \
-             follows them, and takes ipv6.route-metric for the order of uplinks",
-        ));
-    }
-    checks
+/// The names of all processes that this user can see, each cut at 15 characters (`TASK_COMM_LEN`).
+fn process_names() -> Vec<String> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    processes
+        .filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("comm")).ok())
+        .map(|name| name.trim_end().to_owned())
+        .collect()
+}
+
+/// Who configures addresses and routes.
+fn managers(processes: &[String]) -> Vec<Check> {
+    const MANAGERS: [(&str, &str, &str); 2] = [
+        ("systemd-network", "systemd-networkd", "RouteMetric="),
+        ("NetworkManager", "NetworkManager", "ipv6.route-metric"),
+    ];
+    MANAGERS
+        .iter()
+        .filter(|(process, ..)| processes.iter().any(|running| running == process))
+        .map(|(_, name, metric)| {
+            Check::note(
+                *name,
+                format!(
+                    "runs: it takes Router Advertisements in the kernel's place (accept_ra reads 0 then) and sets \
+                     addresses and routes; mif follows them, and takes {metric} for the order of uplinks"
+                ),
+            )
+        })
+        .collect()
 }
 
 /// The interfaces of this namespace that can hear a router.
@@ -120,42 +129,76 @@ impl Settings {
         }
     }
 
-    /// Whether the kernel makes addresses and routes of Router Advertisements.
-    fn advertisements(self, interface: &str) -> Option<Check> {
-        if self.disable_ipv6 != 0 {
-            return Some(Check::note(interface, "IPv6 is switched off here"));
+    /// What the kernel does with Router Advertisements.
+    const fn takes(self) -> Advertisements {
+        match (self.disable_ipv6, self.accept_ra, self.forwarding) {
+            (0, 1, 0) | (0, 2.., _) => Advertisements::Taken,
+            (0, 1, _) => Advertisements::IgnoredBecauseForwarding,
+            (0, ..) => Advertisements::Ignored,
+            _ => Advertisements::NoIpv6,
         }
-        match (self.accept_ra, self.forwarding) {
-            (1, 0) | (2.., _) => Some(Check::ok(interface, "takes Router Advertisements")),
-            (1, _) => Some(
-                Check::warning(interface, "forwards, and so ignores Router Advertisements (accept_ra=1)")
-                    .remedy(format!("sysctl -w net.ipv6.conf.{}.accept_ra=2", sysctl_name(interface))),
-            ),
-            _ => Some(Check::note(
-                interface,
-                "the kernel ignores Router Advertisements (accept_ra=0): right if somebody else configures it",
-            )),
-        }
-    }
-
-    /// Whether the kernel takes routes of Route Information options (RFC 4191).
-    fn route_information(self, interface: &str) -> Option<Check> {
-        let takes_advertisements =
-            self.disable_ipv6 == 0 && (self.accept_ra >= 2 || (self.accept_ra == 1 && self.forwarding == 0));
-        (takes_advertisements && self.accept_ra_rt_info_max_plen == 0).then(|| {
-            Check::note(interface, "the kernel ignores Route Information options; mif knows them nevertheless").remedy(
-                format!(
-                    "for next hops by the kernel as well: sysctl -w net.ipv6.conf.{}.accept_ra_rt_info_max_plen=128",
-                    sysctl_name(interface)
-                ),
-            )
-        })
     }
 }
 
-/// An interface's name in a sysctl's: its dots are written as slashes (sysctl(8)).
-fn sysctl_name(interface: &str) -> String {
-    interface.replace('.', "/")
+/// What the kernel does with the Router Advertisements of an interface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Advertisements {
+    Taken,
+    IgnoredBecauseForwarding,
+    Ignored,
+    NoIpv6,
+}
+
+/// One check for all interfaces alike: a host may have hundreds.
+fn advertisements(interfaces: &[(String, Settings)]) -> Vec<Check> {
+    const CHECK: &str = "Router Advertisements";
+    let that = |what: Advertisements| names(interfaces, |settings| settings.takes() == what);
+    let mut checks = Vec::new();
+    let forwarding = that(Advertisements::IgnoredBecauseForwarding);
+    if !forwarding.is_empty() {
+        let found =
+            format!("ignored on {}, which forwards (forwarding=1, accept_ra=1)", forwarding.join(", "));
+        checks.push(Check::warning(CHECK, found).remedy(sysctls(&forwarding, "accept_ra=2")));
+    }
+    let taken = that(Advertisements::Taken);
+    if !taken.is_empty() {
+        checks.push(Check::ok(CHECK, format!("taken by the kernel on {}", taken.join(", "))));
+    }
+    let ignored = that(Advertisements::Ignored);
+    if !ignored.is_empty() {
+        let found = format!("ignored by the kernel on {} (accept_ra=0)", ignored.join(", "));
+        checks.push(Check::note(CHECK, found + ": right where somebody else configures the interface"));
+    }
+    let without = that(Advertisements::NoIpv6);
+    if !without.is_empty() {
+        checks.push(Check::note("IPv6", format!("switched off on {}", without.join(", "))));
+    }
+    checks
+}
+
+/// Whether the kernel makes routes of Route Information options (RFC 4191).
+fn route_information(interfaces: &[(String, Settings)]) -> Option<Check> {
+    let without = names(interfaces, |settings| {
+        settings.takes() == Advertisements::Taken && settings.accept_ra_rt_info_max_plen == 0
+    });
+    let found = format!("ignored by the kernel on {}; mif knows them nevertheless", without.join(", "));
+    (!without.is_empty()).then(|| {
+        Check::note("Route Information", found).remedy(format!(
+            "so that the kernel finds their next hops as well: {}",
+            sysctls(&without, "accept_ra_rt_info_max_plen=128")
+        ))
+    })
+}
+
+fn names(interfaces: &[(String, Settings)], which: impl Fn(Settings) -> bool) -> Vec<&str> {
+    interfaces.iter().filter(|(_, settings)| which(*settings)).map(|(name, _)| name.as_str()).collect()
+}
+
+/// The command that sets something on interfaces. In a sysctl's name, an interface's dots are slashes (sysctl(8)).
+fn sysctls(interfaces: &[&str], setting: &str) -> String {
+    let settings =
+        interfaces.iter().map(|name| format!(" net.ipv6.conf.{}.{setting}", name.replace('.', "/")));
+    std::iter::once("sysctl -w".to_owned()).chain(settings).collect()
 }
 
 #[cfg(test)]
@@ -164,28 +207,49 @@ mod tests {
 
     #[test]
     fn accept_ra() {
-        for (disable_ipv6, forwarding, accept_ra, max_plen, expected) in [
-            (0, 0, 1, 128, vec![Verdict::Ok]),
-            (0, 1, 2, 128, vec![Verdict::Ok]),
-            (0, 0, 2, 0, vec![Verdict::Ok, Verdict::Note]),
-            (0, 1, 1, 128, vec![Verdict::Warning]),
-            (0, 1, 1, 0, vec![Verdict::Warning]),
-            (0, 0, 0, 0, vec![Verdict::Note]),
-            (1, 0, 1, 0, vec![Verdict::Note]),
+        for (disable_ipv6, forwarding, accept_ra, expected) in [
+            (0, 0, 1, Advertisements::Taken),
+            (0, 1, 2, Advertisements::Taken),
+            (0, 0, 2, Advertisements::Taken),
+            (0, 1, 1, Advertisements::IgnoredBecauseForwarding),
+            (0, 0, 0, Advertisements::Ignored),
+            (0, 1, 0, Advertisements::Ignored),
+            (1, 0, 1, Advertisements::NoIpv6),
         ] {
-            let settings =
-                Settings { disable_ipv6, forwarding, accept_ra, accept_ra_rt_info_max_plen: max_plen };
-            let checks: Vec<Verdict> = settings
-                .advertisements("eth0")
-                .into_iter()
-                .chain(settings.route_information("eth0"))
-                .map(|check| check.verdict)
-                .collect();
-            assert_eq!(checks, expected, "{settings:?}");
+            let settings = Settings { disable_ipv6, forwarding, accept_ra, accept_ra_rt_info_max_plen: 0 };
+            assert_eq!(settings.takes(), expected, "{settings:?}");
         }
-        let forwards = Settings { forwarding: 1, accept_ra: 1, ..Settings::default() };
-        let remedy = forwards.advertisements("eth0.5").and_then(|check| check.remedy).expect("there is one");
-        assert_eq!(remedy, "sysctl -w net.ipv6.conf.eth0/5.accept_ra=2");
+    }
+
+    #[test]
+    fn interfaces_alike_share_a_check() {
+        let taken = Settings { accept_ra: 1, accept_ra_rt_info_max_plen: 0, ..Settings::default() };
+        let forwards = Settings { forwarding: 1, ..taken };
+        let interfaces = [("eth0", taken), ("eth0.5", forwards), ("br0", forwards), ("wlan0", taken)]
+            .map(|(name, settings)| (name.to_owned(), settings));
+        let checks: Vec<_> =
+            advertisements(&interfaces).into_iter().chain(route_information(&interfaces)).collect();
+        assert_eq!(
+            checks,
+            [
+                Check::warning(
+                    "Router Advertisements",
+                    "ignored on eth0.5, br0, which forwards (forwarding=1, accept_ra=1)"
+                )
+                .remedy("sysctl -w net.ipv6.conf.eth0/5.accept_ra=2 net.ipv6.conf.br0.accept_ra=2"),
+                Check::ok("Router Advertisements", "taken by the kernel on eth0, wlan0"),
+                Check::note(
+                    "Route Information",
+                    "ignored by the kernel on eth0, wlan0; mif knows them nevertheless"
+                )
+                .remedy(
+                    "so that the kernel finds their next hops as well: sysctl -w \
+                     net.ipv6.conf.eth0.accept_ra_rt_info_max_plen=128 \
+                     net.ipv6.conf.wlan0.accept_ra_rt_info_max_plen=128"
+                ),
+            ]
+        );
+        assert!(advertisements(&[]).is_empty());
     }
 
     #[test]
@@ -201,13 +265,14 @@ mod tests {
 
     #[test]
     fn network_managers() {
-        let run = std::env::temp_dir().join(format!("mif-run-{}", std::process::id()));
-        fs::create_dir_all(run.join("systemd/netif")).expect("made");
-        let names = |checks: Vec<Check>| checks.into_iter().map(|check| check.check).collect::<Vec<_>>();
-        assert_eq!(names(managers(&run)), ["systemd-networkd"]);
-        fs::create_dir_all(run.join("NetworkManager")).expect("made");
-        assert_eq!(names(managers(&run)), ["systemd-networkd", "NetworkManager"]);
-        fs::remove_dir_all(&run).expect("removed");
-        assert!(managers(&run).is_empty());
+        for (processes, expected) in [
+            (vec!["init", "systemd-network"], vec!["systemd-networkd"]),
+            (vec!["NetworkManager", "systemd-network"], vec!["systemd-networkd", "NetworkManager"]),
+            (vec!["NetworkManagerX"], vec![]),
+        ] {
+            let processes: Vec<String> = processes.into_iter().map(str::to_owned).collect();
+            let found: Vec<String> = managers(&processes).into_iter().map(|check| check.check).collect();
+            assert_eq!(found, expected);
+        }
     }
 }
