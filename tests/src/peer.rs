@@ -20,7 +20,7 @@ use nix::{
 use crate::{
     echo::EchoServer,
     internet::{SERVERS, serve},
-    netns::{End, Namespace, mac, veth},
+    netns::{End, Namespace, veth},
 };
 
 /// Someone who answers at [`Self::address`].
@@ -47,7 +47,7 @@ impl Peer {
     /// The kernel refused a step.
     pub fn container(host: &Namespace) -> Result<Self> {
         let namespace = Namespace::new("container")?;
-        let end = |namespace, interface, number| End { namespace, interface, mac: mac(number) };
+        let end = |namespace, interface, number| End { namespace, interface, number };
         veth(end(host, "br0-port", 0xc00), end(&namespace, "eth0", 0xc01))?;
         host.ip("link add br0 type bridge mcast_snooping 0\n\
              link set br0-port master br0\n\
