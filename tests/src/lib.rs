@@ -22,5 +22,6 @@ pub mod ra_sender;
 pub mod ra_watch;
 pub mod radvd;
 pub mod router;
+pub mod storm;
 pub mod tap;
 pub mod world;
