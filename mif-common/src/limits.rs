@@ -11,11 +11,12 @@ pub const VIEWS: u32 = 1024;
 /// Cgroups with a policy of their own.
 pub const POLICIES: u32 = 4096;
 
-/// PvDs a host keeps by default (index 0 means "none"). STATS is a per-CPU array of this many times [`crate::reason::COUNT`]
-/// counters of 16 bytes: 128 KiB a CPU. The daemon's configuration may raise it up to [`PVDS_MAX`].
+/// PvDs a host keeps by default; the arrays have one place more, 0 for "none". STATS is a per-CPU array of this many times
+/// [`crate::reason::COUNT`] counters of 16 bytes: some 90 KiB a CPU. The daemon's configuration may raise it up to
+/// [`PVDS_MAX`].
 pub const PVDS: u32 = 256;
 
-/// The most PvDs the configuration may ask for: STATS takes 8 MiB a CPU then.
+/// The most PvDs the configuration may ask for: STATS takes some 6 MiB a CPU then.
 pub const PVDS_MAX: u32 = 16_384;
 
 /// Entries of the DECISION trie. Allocated on use, some 100 bytes each; this bounds what hostile RAs can make the

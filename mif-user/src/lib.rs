@@ -1,6 +1,8 @@
 //! Sockets, netlink, maps, pins, the daemon and the CLI of `mif`: moves data in and out of `mif-core`.
 
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod control;
 pub mod daemon;
 mod fd;

@@ -1,3 +1,5 @@
 //! The `mif` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    mif_user::cli::main()
+}

@@ -143,8 +143,11 @@ mod tests {
     const DNS: Admission = Admission { room: 3, reason: RefusedReason::DnsServers, newest_first: true };
     const PREF64: Admission = Admission { room: 3, reason: RefusedReason::Pref64, newest_first: false };
 
-    /// What each step leaves, over all steps.
-    fn run(admission: Admission, steps: &[(&[(&'static str, u32)], &[&'static str], Effect)]) -> u64 {
+    /// What is said (with lifetimes), what the list is then, and what that did.
+    type Step<'a> = (&'a [(&'static str, u32)], &'a [&'static str], Effect);
+
+    /// Takes the steps; how many refusals there were.
+    fn run(admission: Admission, steps: &[Step<'_>]) -> u64 {
         let (mut facts, mut refused) = (Facts::default(), Refused::default());
         for (news, left, effect) in steps {
             let got = facts.announce(ip("fe80::1"), news.iter().copied(), admission, at(0), &mut refused);

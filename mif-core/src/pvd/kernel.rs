@@ -24,9 +24,9 @@ impl PvdSet {
         if old == *new {
             return;
         }
-        let (renamed, toggled) = (old.name != new.name, old.up != new.up);
+        let (renamed, toggled) = (old.name != new.name, (old.up, old.loopback) != (new.up, new.loopback));
         let shrunk = new.mtu != 0 && (old.mtu == 0 || new.mtu < old.mtu);
-        if toggled && !new.up {
+        if toggled && (!new.up || new.loopback) {
             state.forget_routers();
         }
         let mtu = state.link.mtu;
@@ -73,6 +73,7 @@ impl PvdSet {
         }
         link.seen = dump;
         let deadline = next_deadline(&new, now);
+        let valid = !new.valid_until.passed(now);
         let old = link.addresses.get(&address).map(|(old, _)| old.clone());
         if old.as_ref() == Some(&new) {
             link.addresses.insert(address, (new, dump));
@@ -87,9 +88,11 @@ impl PvdSet {
         let Some(link) = self.links.get_mut(&ifindex) else { return };
         link.addresses.insert(address, (new, dump));
         self.timers.arm(Timer::Address(ifindex, address), deadline);
+        if old.is_some_and(|old| !old.valid_until.passed(now)) != valid {
+            journal.local_addresses();
+        }
         if !known {
             self.addresses += 1;
-            journal.local_addresses();
             self.note_holder(ifindex, address);
         }
         self.settle(ifindex, Unsettled::Address(address), now, journal);
@@ -301,3 +304,6 @@ fn same_but_for_lifetimes(old: &Address, new: &Address) -> bool {
     let Address { valid_until, preferred_until, .. } = *old;
     Address { valid_until, preferred_until, ..new.clone() } == *old
 }
+
+#[cfg(test)]
+mod tests;

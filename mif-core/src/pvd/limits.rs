@@ -53,6 +53,12 @@ pub const UNREACHABLE_PER_LINK: usize = 256;
 /// One part in this many of the PvDs is kept for what the administrator configured, whatever networks announce.
 const ADMINISTRATOR_SHARE: PvdIndex = 4;
 
+const _: () = {
+    assert!(ROUTERS_PER_LINK >= 2, "RFC 4861 §6.3.4");
+    assert!(DNS_SERVERS_PER_PVD >= 3 && SEARCH_NAMES_PER_PVD >= 3, "RFC 8106 §5.3.1");
+    assert!(EXPLICIT_PVDS_PER_LINK < ROUTERS_PER_LINK, "names leave room for routers without");
+};
+
 /// What the configuration may choose.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Limits {
@@ -62,7 +68,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_pvds: limits::PVDS - 1 }
+        Self { max_pvds: limits::PVDS }
     }
 }
 

@@ -8,11 +8,14 @@ use std::{
 use super::{
     event::{Address, KernelRoute, Link},
     key::PvdKey,
+    learnt::Pvd,
     ownership::Claims,
-    pvd::Pvd,
     routes::{DEFAULT_METRIC, DEFAULT_ROUTE, RouteId, RouteKind},
 };
 use crate::time::Time;
+
+/// The loopback interface of every network namespace (Linux, include/net/net_namespace.h).
+const LOOPBACK_IFINDEX: u32 = 1;
 
 /// An interface. Kernel facts carry the number of the dump that confirmed them last (see `ResyncBegin`).
 #[derive(Debug)]
@@ -76,9 +79,10 @@ impl SortedRoutes {
 
 impl LinkState {
     /// An interface of which something was heard before netlink told of itself: up, until told otherwise. Index 0 is
-    /// no interface; it holds routes that need none, and is loopback for that matter.
+    /// no interface; it holds routes that need none, and counts as loopback.
     pub fn unnamed(ifindex: u32, seen: u64) -> Self {
-        let link = Link { ifindex, name: String::new(), up: true, loopback: ifindex == 0, mtu: 0 };
+        let link =
+            Link { ifindex, name: String::new(), up: true, loopback: ifindex <= LOOPBACK_IFINDEX, mtu: 0 };
         Self {
             link,
             seen,

@@ -15,9 +15,9 @@ use ipnet::Ipv6Net;
 use super::{
     event::Address,
     key::PvdKey,
+    learnt::Pvd,
     link::LinkState,
     prefix::Prefix,
-    pvd::Pvd,
     routes::{DEFAULT_ROUTE, RouteId, is_candidate},
 };
 use crate::{time::Time, wire::RouterPreference};
@@ -181,56 +181,4 @@ pub(super) fn keeps(link: &LinkState, pvd: &Pvd, address: &Address, now: Time) -
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pvd::testing::{at, explicit, implicit, ip, net, until};
-
-    fn pvd_with(prefixes: &[&str]) -> Pvd {
-        let record = Prefix {
-            valid_until: until(100),
-            preferred_until: until(100),
-            on_link_until: None,
-            autonomous: true,
-        };
-        let prefixes = prefixes.iter().map(|prefix| ((net(prefix), ip("fe80::1")), record)).collect();
-        Pvd { prefixes, ..Pvd::new(1) }
-    }
-
-    #[test]
-    fn longest_claim() {
-        let (a, b) = (implicit(2, "fe80::a"), explicit(2, "b.example"));
-        let pvds = BTreeMap::from([
-            (a.clone(), pvd_with(&["2001:db8:a::/64", "2001:db8:c::/64"])),
-            (b.clone(), pvd_with(&["2001:db8::/32", "2001:db8:c::/64"])),
-        ]);
-        let claims = Claims::of(&pvds, at(0));
-        for (address, prefix, keys) in [
-            ("2001:db8:a::1", "2001:db8:a::/64", vec![&a]),
-            ("2001:db8:b::1", "2001:db8::/32", vec![&b]),
-            ("2001:db8:c::1", "2001:db8:c::/64", vec![&b, &a]),
-        ] {
-            let (found, owners) = claims.longest(ip(address)).expect("claimed");
-            assert_eq!((found, owners.iter().collect::<Vec<_>>()), (net(prefix), keys), "{address}");
-        }
-        assert_eq!(claims.longest(ip("2001:db9::1")), None);
-        assert_eq!(Claims::of(&pvds, at(100)).longest(ip("2001:db8:a::1")), None);
-    }
-
-    #[test]
-    fn standings_compare_in_order() {
-        let standing = |reachable, default_route, administrator, preference| Standing {
-            reachable,
-            default_route,
-            administrator,
-            preference,
-        };
-        let ascending = [
-            standing(false, true, true, RouterPreference::High),
-            standing(true, false, true, RouterPreference::High),
-            standing(true, true, false, RouterPreference::Low),
-            standing(true, true, false, RouterPreference::High),
-            standing(true, true, true, RouterPreference::Low),
-        ];
-        assert!(ascending.is_sorted());
-    }
-}
+mod tests;

@@ -12,12 +12,12 @@ use super::{
     event::Address,
     fact::{Admission, Effect},
     key::{PvdKey, PvdName},
+    learnt::{Changes, EncryptedResolver, LearntRoute, Pvd, PvdFlags, Router},
     limits::{
         DNS_SERVERS_PER_PVD, ENCRYPTED_DNS_PER_PVD, PREF64_PER_PVD, PREFIXES_PER_PVD, ROUTES_PER_PVD,
         Refused, RefusedReason, SEARCH_NAMES_PER_PVD,
     },
     prefix::Prefix,
-    pvd::{Changes, EncryptedResolver, LearntRoute, Pvd, PvdFlags, Router},
     routes::{DEFAULT_ROUTE, is_exempt},
 };
 use crate::{
@@ -120,6 +120,7 @@ impl Pvd {
     /// subsets each time).
     pub fn hear(&mut self, heard: &Heard<'_>, mut circumstances: Circumstances<'_>) -> BTreeSet<What> {
         let mut changes = Changes::default();
+        let end = self.last_deadline();
         self.hear_router(heard, &circumstances, &mut changes);
         for option in heard.prefixes() {
             self.hear_prefix(heard.router, &option, &mut circumstances, &mut changes);
@@ -127,6 +128,7 @@ impl Pvd {
         self.hear_routes(heard, &mut circumstances, &mut changes);
         self.hear_resolution(heard, &mut circumstances, &mut changes);
         changes.note_if(self.forget_silent_routers(), What::Routers);
+        changes.note_if(self.last_deadline() != end, What::Lifetimes);
         changes.0
     }
 
@@ -278,3 +280,6 @@ fn assigned_until(addresses: &BTreeMap<Ipv6Addr, (Address, u64)>, prefix: Ipv6Ne
         .map(|address| address.valid_until)
         .max()
 }
+
+#[cfg(test)]
+mod tests;

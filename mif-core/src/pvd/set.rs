@@ -14,9 +14,9 @@ use super::{
     event::Event,
     index::Indices,
     key::PvdKey,
+    learnt::Pvd,
     limits::{EXPLICIT_PVDS_PER_LINK, LINKS, Limits, ROUTERS_PER_LINK, Refused, RefusedReason},
     link::LinkState,
-    pvd::Pvd,
     ra::{Circumstances, Heard},
     settle::Unsettled,
     timers::{Timer, Timers},
@@ -349,3 +349,6 @@ impl PvdSet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,9 @@ use std::net::Ipv6Addr;
 use super::{
     change::{Journal, What},
     key::PvdKey,
+    learnt::Pvd,
     limits::{ROUTERS_PER_LINK, RefusedReason},
     ownership::{self, Claims},
-    pvd::Pvd,
     routes::RouteId,
     set::PvdSet,
     timers::Timer,

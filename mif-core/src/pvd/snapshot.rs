@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     fact::Fact,
     key::PvdKey,
+    learnt::{EncryptedResolver, Router},
     link::LinkState,
     prefix::Prefix,
-    pvd::{EncryptedResolver, Router},
     set::PvdSet,
     world::{Portrait, Preferences},
 };
@@ -187,5 +187,63 @@ impl PvdSet {
             .collect();
         all.sort_unstable_by_key(|snapshot| snapshot.index);
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pvd::{
+        event::Event,
+        testing::{Host, explicit, learnt, name, permanent, pio, prefixes, pvd, ra, rio, route, says, until},
+    };
+    use crate::wire::{DnsSearchList, NdOption, RouterPreference};
+
+    fn host() -> Host {
+        let mut host = Host::new(&[2, 3]);
+        let mut options = prefixes(&[pio("2001:db8::/64", 600, 300)]);
+        options.push(rio("2001:db8:1::/48", RouterPreference::High, 60));
+        options.push(NdOption::CaptivePortal("https://cap.example/api".into()));
+        options
+            .push(NdOption::DnsSearchList(DnsSearchList { lifetime: 60, suffixes: vec![name("a.example")] }));
+        host.tell_all([
+            Event::Address(permanent(3, "fd00::1")),
+            Event::Route(route(3, "::/0", Some("fe80::3"))),
+            Event::Route(learnt(2, "::/0", Some("fe80::2"))),
+            says(2, "fe80::1", ra(1800, vec![pvd("a.example", None, options)])),
+        ]);
+        host
+    }
+
+    #[test]
+    fn says_who_said_what_and_for_how_long() {
+        let host = host();
+        let named = host.pvd("a.example%eth2");
+        assert_eq!(
+            (named.key, named.provisional, named.origin),
+            (explicit(2, "a.example"), false, Origin::Network)
+        );
+        let said: Vec<_> = named
+            .routes
+            .iter()
+            .map(|route| (route.route.prefix.to_string(), route.said_by.to_string(), route.route.valid_until))
+            .collect();
+        let row = |prefix: &str, seconds| (prefix.to_owned(), "fe80::1".to_owned(), until(seconds));
+        assert_eq!(said, [row("::/0", 1800), row("2001:db8:1::/48", 60), row("2001:db8::/64", 600)]);
+        assert_eq!(named.prefixes[0].meaning.preferred_until, until(300));
+        assert_eq!(named.search_list[0].valid_until, until(60));
+        assert_eq!((named.valid_until, named.routers.len()), (until(1800), 1));
+
+        let own = host.pvd("eth3");
+        assert_eq!((own.origin, own.routes[0].said_by), (Origin::Administrator, SaidBy::Kernel));
+        assert!(host.pvd("eth2/fe80::2").provisional);
+    }
+
+    #[test]
+    fn survives_json() {
+        let host = host();
+        let all = host.snapshot();
+        let json = serde_json::to_string(&all).expect("a snapshot is plain data");
+        assert_eq!(serde_json::from_str::<Vec<PvdSnapshot>>(&json).expect("its own output"), all);
     }
 }

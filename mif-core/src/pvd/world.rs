@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     event::{Address, KernelRoute},
     key::PvdKey,
+    learnt::Pvd,
     link::LinkState,
     ownership::{self, Standing},
-    pvd::Pvd,
     routes::{RouteId, is_exempt},
     set::PvdSet,
     snapshot::SaidBy,
@@ -316,3 +316,6 @@ const USUAL_PREFIX_LEN: u8 = 64;
 pub(super) fn is_assigned(address: &Address) -> bool {
     !address.tentative && !address.dad_failed
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{
+    config::{Config, ForeignRules},
     kernel::{attach::TcBackend, object::Sizes},
     mode::Mode,
     policy::Groups,
@@ -52,6 +53,38 @@ pub struct Options {
     pub policies: Vec<ConfiguredPolicy>,
     /// Remove everything at the end.
     pub detach_on_exit: bool,
+}
+
+impl Options {
+    /// What the configuration says, for these pins.
+    #[must_use]
+    pub fn new(config: Config, pins: PathBuf, detach_on_exit: bool) -> Self {
+        let metric = |(name, interface): (String, crate::config::Interface)| Some((name, interface.metric?));
+        let policy = |policy: crate::config::Policy| ConfiguredPolicy {
+            cgroup: policy.cgroup.into(),
+            groups: policy.groups,
+            mode: policy.mode.into(),
+        };
+        Self {
+            pins,
+            state_dir: config.state_dir,
+            cgroup: config.cgroup,
+            interfaces: config.interfaces.into_iter().collect(),
+            ignore_interfaces: config.ignore_interfaces.into_iter().collect(),
+            metrics: config.interface.into_iter().filter_map(metric).collect(),
+            mode: config.mode.into(),
+            observe_foreign_rules: config.foreign_rules == ForeignRules::Observe,
+            sizes: Sizes {
+                // Place 0 of the array is "none".
+                pvds: config.limits.pvds + 1,
+                sources: config.limits.sources,
+                decisions: config.limits.decisions,
+            },
+            tc: TcBackend::default(),
+            policies: config.policies.into_iter().map(policy).collect(),
+            detach_on_exit,
+        }
+    }
 }
 
 /// A policy of the configuration file.

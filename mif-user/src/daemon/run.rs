@@ -98,6 +98,8 @@ struct Daemon<'a> {
     early: Vec<RaMessage>,
     /// The first dump is complete: the maps may be changed.
     synchronised: bool,
+    /// The maps and the state file say what this daemon found; systemd was told.
+    ready: bool,
     started: Time,
     /// When the state file is due, and the journal with it.
     state_due: Option<Time>,
@@ -146,6 +148,7 @@ impl<'a> Daemon<'a> {
             warnings,
             early: Vec::new(),
             synchronised: false,
+            ready: false,
             started: clock::now(),
             state_due: None,
             state_written: Time(0),
@@ -244,6 +247,12 @@ impl<'a> Daemon<'a> {
             let committed = self.owner.commit(now);
             self.soliciting.default_routers(self.owner.interfaces_with_default_router(), now);
             self.tell(cause, committed.operations);
+            if !self.ready {
+                self.ready = true;
+                self.write_state(now);
+                info!("{} interfaces, {} PvDs", self.links.len(), self.owner.set.len());
+                sd_notify(&[sd_notify::NotifyState::Ready]);
+            }
         }
         if self.state_due.is_some_and(|due| due <= now) {
             self.write_state(now);
@@ -350,8 +359,6 @@ impl<'a> Daemon<'a> {
         for message in std::mem::take(&mut self.early) {
             self.advertisement(message);
         }
-        info!("{} interfaces, {} PvDs", self.links.len(), self.owner.set.len());
-        sd_notify(&[sd_notify::NotifyState::Ready]);
     }
 
     fn advertisement(&mut self, message: RaMessage) {

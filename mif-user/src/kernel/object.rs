@@ -22,7 +22,7 @@ pub const MAPS: [&str; 9] =
 /// Sizes that the configuration may change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Sizes {
-    /// PvDs, index 0 included; at most [`limits::PVDS_MAX`].
+    /// Places for PvDs, place 0 ("none") included; at most [`limits::PVDS_MAX`] + 1.
     pub pvds: u32,
     /// Local addresses.
     pub sources: u32,
@@ -32,7 +32,7 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { pvds: limits::PVDS, sources: limits::SOURCES, decisions: limits::DECISIONS }
+        Self { pvds: limits::PVDS + 1, sources: limits::SOURCES, decisions: limits::DECISIONS }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Router Advertisements in, Router Solicitations out: one raw ICMPv6 socket for all interfaces.
 //!
 //! One, not one per interface: interfaces come and go without a socket to open, bind and close in step with them, every
-//! interface is in ff02::1 anyway (`addrconf_add_dev`, `ipv6_add_dev`), and the kernel tells the interface of each packet
+//! interface is in ff02::1 anyway (`ipv6_add_dev`), and the kernel tells the interface of each packet
 //! (IPV6_PKTINFO). The price is one queue: a flood on one link can crowd out another link's advertisements, which is
 //! counted ([`Loss::RouterAdvertisements`]) and mended by the routers' repetition.
 //!

@@ -1,36 +1,145 @@
-//! Builds the two-uplink world, shows what the kernel alone makes of it, and on request keeps it for a look around.
+//! `cargo xtask run`: the main job on a host with two providers, in namespaces of this process.
+//!
+//! Ends with 0 if every flow arrived with `mif` and some did not without, and if the pinned cgroup kept to its provider; else
+//! with 1. On a terminal the lab stays until Ctrl-C.
 
-use std::io::{self, IsTerminal as _, Read as _};
+use std::{
+    io::{self, IsTerminal as _, Read as _},
+    process::ExitCode,
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use mif_tests::{cgroup::Cgroup, footprint::Footprint, matrix, router::Daemon, world::World};
+use mif_tests::{
+    cgroup::Cgroup,
+    flow::{Flow, Kind},
+    internet::{SERVERS, at_echo},
+    isp::ISP_B,
+    matrix::{self, Matrix},
+    mif::{Daemon as Mif, Site},
+    router::Daemon,
+    world::World,
+};
 
-/// A host with two uplinks, in namespaces of this process
+/// Show a host with two providers, first with the kernel alone, then with mif
 #[derive(Parser)]
+#[command(name = "cargo xtask run --")]
 struct Args {
-    /// Keep the lab until standard input ends
+    /// Keep the lab until standard input ends, also when that is not a terminal
     #[arg(long)]
     hold: bool,
-    /// Let real radvd speak for the routers
+    /// Let radvd speak for the routers; by default the lab does that itself
     #[arg(long)]
     radvd: bool,
 }
 
-fn main() -> Result<()> {
-    let args = Args::parse();
-    let daemon = if args.radvd { Daemon::Radvd } else { Daemon::Embedded };
-    let world = World::two_uplinks(daemon)?;
-    let cgroup = Cgroup::new("applications")?;
-    println!("With the kernel alone:\n{}", matrix::run(&world, Some(&cgroup))?);
-    if args.hold || io::stdin().is_terminal() {
-        let _server = world.host.place(&cgroup).serve(&["[::]:7".parse()?])?;
-        println!("The host:      nsenter --net={} bash", world.host.namespace().path().display());
-        println!("The internet:  nsenter --net={} bash", world.internet.namespace().path().display());
-        println!("The cgroup:    {}", cgroup.path().display());
-        println!("The files:     {}", Footprint::get()?.files().display());
-        println!("Ready; the lab goes with Ctrl-C.");
-        io::stdin().read_to_end(&mut Vec::new())?;
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("mif-lab: {error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn run(args: &Args) -> Result<bool> {
+    println!(
+        "A host with two providers, isp-a (2001:db8:a::/48) and isp-b (2001:db8:b::/48). Each provider's router"
+    );
+    println!("drops what does not come from its own prefix, as real ones do (BCP 38).\n");
+    let world = World::two_uplinks(if args.radvd { Daemon::Radvd } else { Daemon::Embedded })?;
+    let applications = Cgroup::new("applications")?;
+
+    println!("With the kernel alone");
+    let alone = matrix::run(&world, Some(&applications))?;
+    println!("{alone}");
+
+    let site = Site::new(world.host.namespace(), &applications)?;
+    let daemon = site.daemon::<&str>([])?;
+    println!("With mif");
+    let with = matrix::run(&world, Some(&applications))?;
+    println!("{with}");
+    println!("{}", site.says(["status"])?);
+
+    let pinned = pin(&world, &applications, &site)?;
+    let good = verdict(&alone, &with, pinned);
+    if args.hold || io::stdin().is_terminal() {
+        stay(&world, &applications, &site, &daemon)?;
+    }
+    daemon.stop()?;
+    site.says(["detach", "--all"])?;
+    Ok(good)
+}
+
+/// Pins a cgroup to the second provider, and shows where its flows go and what `mif explain` says of one.
+fn pin(world: &World, applications: &Cgroup, site: &Site) -> Result<bool> {
+    let backup = applications.child("backup")?;
+    let path = backup.path().display().to_string();
+    println!("The cgroup `backup` is pinned to isp-b: mif policy attach CGROUP --pvd isp-b --mode strict\n");
+    site.says(["policy", "attach", path.as_str(), "--pvd", ISP_B.name, "--mode", "strict"])?;
+    let mut all_by_b = true;
+    for kind in [Kind::Tcp, Kind::UdpConnected, Kind::UdpUnconnected] {
+        for server in SERVERS {
+            let report = world.host.place(&backup).open(&Flow::new(kind, at_echo(server)))?;
+            let source = report.local.map(|local| *local.ip());
+            let by_b = report.arrived && source.is_some_and(|source| ISP_B.prefix.contains(&source));
+            all_by_b &= by_b;
+            let from = source.map_or_else(|| "no address".into(), |source| source.to_string());
+            println!(
+                "  {:<16} to {server:<18} from {from:<28} {}",
+                kind.name(),
+                if by_b { "isp-b" } else { "NOT isp-b" }
+            );
+        }
+    }
+    println!("\nmif explain --cgroup backup {}", SERVERS[0]);
+    println!("{}", site.says(["explain", "--cgroup", path.as_str(), &SERVERS[0].to_string()])?);
+    site.says(["policy", "detach", path.as_str()])?;
+    Ok(all_by_b)
+}
+
+fn verdict(alone: &Matrix, with: &Matrix, pinned: bool) -> bool {
+    let row = |who: &str, matrix: &Matrix| {
+        let (arrived, total, filtered) = (matrix.arrived(), matrix.total(), matrix.foreign().len());
+        println!(
+            "{who:<22} {arrived:>3} of {total} flows arrived, {filtered:>2} packets went to the wrong provider"
+        );
+    };
+    row("With the kernel alone:", alone);
+    row("With mif:", with);
+    println!("The pinned cgroup {} isp-b.", if pinned { "kept to" } else { "DID NOT keep to" });
+    let shown = alone.arrived() < alone.total();
+    if !shown {
+        println!("The kernel alone had no trouble: this run shows nothing.");
+    }
+    with.is_clean() && pinned && shown
+}
+
+/// Keeps the lab, with hints.
+fn stay(world: &World, applications: &Cgroup, site: &Site, daemon: &Mif<'_>) -> Result<()> {
+    // Something to connect to from the internet, for replies.
+    let _server = world.host.place(applications).serve(&["[::]:7".parse().context("a literal")?])?;
+    let mif = site.command::<&str>([])?;
+    let mif = std::iter::once(mif.get_program()).chain(mif.get_args());
+    let mif: Vec<_> = mif.map(|word| word.to_string_lossy()).collect();
+    let enter = format!("nsenter --net={}", world.host.namespace().path().display());
+    ensure!(daemon.id() != 0, "the daemon has a number");
+    println!("\nThe lab stays until Ctrl-C. In another terminal, as root:\n");
+    println!("  alias mif='{enter} {}'", mif.join(" "));
+    println!("  mif status; mif pvd; mif watch; mif explain {}", SERVERS[1]);
+    println!(
+        "  mif exec --pvd {} --parent {} -- {enter} ip -6 route",
+        ISP_B.name,
+        applications.path().display()
+    );
+    println!(
+        "  {enter} bash                  # the host; `echo $$ > {}/cgroup.procs` puts the shell under mif",
+        applications.path().display()
+    );
+    println!("  nsenter --net={} bash    # the internet", world.internet.namespace().path().display());
+    println!("  tail -f {}/daemon.log", site.state_dir().display());
+    io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }

@@ -200,7 +200,7 @@ mod tests {
         let ports = RulePortRange { start: 53, end: 53 };
         let users = RuleUidRange { start: 0, end: 99 };
         for (rule, expected) in [
-            (rule(ToTable, 255, &[kernel.clone()]), None),
+            (rule(ToTable, 255, std::slice::from_ref(&kernel)), None),
             (rule(ToTable, 254, &[A::Priority(32766), kernel.clone()]), None),
             (rule(ToTable, 255, &[A::Priority(32765)]), None),
             (rule(ToTable, 0, &[A::Priority(1000), A::L3MDev(true), kernel]), None),

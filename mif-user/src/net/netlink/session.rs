@@ -59,6 +59,8 @@ pub(super) struct Session {
     /// No resync before this.
     not_before: Time,
     rules: Vec<RuleMessage>,
+    /// Whether `rules` are all: not from the beginning of a dump until one is complete.
+    rules_complete: bool,
     /// The foreign ones of `rules` as last told; `None` before the first dump.
     told: Option<Vec<super::RuleInfo>>,
     /// Next hops of routes since the last dump began: these neighbours matter.
@@ -84,6 +86,7 @@ impl Session {
             due: None,
             not_before: Time(0),
             rules: Vec::new(),
+            rules_complete: false,
             told: None,
             gateways: BTreeSet::new(),
         }
@@ -93,6 +96,7 @@ impl Session {
     pub(super) fn begin(&mut self, now: Time, out: &mut Vec<Message>) {
         self.due = None;
         self.rules.clear();
+        self.rules_complete = false;
         self.gateways.clear();
         self.dump = Some(Dump { began: now, subject: 0, held: Vec::new(), spoilt: false });
         out.push(Message::Event(Event::ResyncBegin));
@@ -208,6 +212,7 @@ impl Session {
             self.apply(change, now, out);
         }
         out.push(Message::Event(Event::ResyncEnd));
+        self.rules_complete = true;
         self.tell_rules(out);
         Ok(())
     }
@@ -253,22 +258,21 @@ impl Session {
             }
             Change::Rule(rule) => {
                 self.rules.push(rule);
-                if self.dump.is_none() {
-                    self.tell_rules(out);
-                }
+                self.tell_rules(out);
             }
             Change::RuleGone(rule) => {
                 if let Some(place) = self.rules.iter().position(|known| *known == rule) {
                     self.rules.remove(place);
                 }
-                if self.dump.is_none() {
-                    self.tell_rules(out);
-                }
+                self.tell_rules(out);
             }
         }
     }
 
     fn tell_rules(&mut self, out: &mut Vec<Message>) {
+        if !self.rules_complete {
+            return;
+        }
         let foreign = rules::foreign(&self.rules);
         if self.told.as_ref() != Some(&foreign) {
             out.push(Message::ForeignRules(foreign.clone()));

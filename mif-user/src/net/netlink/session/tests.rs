@@ -271,6 +271,31 @@ fn rules_are_told_when_the_foreign_ones_change() {
 }
 
 #[test]
+fn rules_are_not_told_while_they_are_not_all_known() {
+    let mut talk = Talk::live();
+    talk.announce(libc::RTM_NEWRULE, 0, &rule(5, 100));
+    assert_eq!(talk.told(), ["1 rules"]);
+    // A new dump ends early: what it forgot is not gone.
+    talk.session.begin(talk.now, &mut talk.out);
+    talk.asked();
+    talk.session.overrun(talk.now, &mut talk.out);
+    talk.done();
+    talk.announce(libc::RTM_NEWRULE, 0, &rule(6, 101));
+    assert!(!talk.told().iter().any(|told| told.ends_with("rules")));
+    talk.session.poll(talk.now, &mut talk.out);
+    for _ in 0..4 {
+        talk.asked();
+        talk.done();
+    }
+    assert_eq!(talk.asked(), Some(libc::RTM_GETRULE));
+    for (priority, table) in [(5, 100), (6, 101)] {
+        talk.answer(libc::RTM_NEWRULE, 0, &rule(priority, table));
+    }
+    talk.done();
+    assert_eq!(talk.told(), ["begin", "end", "2 rules"]);
+}
+
+#[test]
 fn a_refused_dump_is_an_error() {
     let mut talk = Talk::new();
     talk.asked();

@@ -1,0 +1,258 @@
+//! Links come and go, dumps confirm or not, and routers that only the kernel knows.
+
+use super::*;
+use crate::{
+    pvd::{
+        event::Event,
+        testing::{
+            Host, address, ip, kernel_prefix, learnt, link, loopback, permanent, pio, prefixes, ra, route,
+            says, until,
+        },
+    },
+    wire::NdOption,
+};
+
+const A: &str = "fe80::a";
+
+fn uplink() -> Vec<Event> {
+    vec![
+        Event::Address(address(2, "2001:db8::5")),
+        Event::Route(kernel_prefix(2, "2001:db8::/64")),
+        Event::Route(learnt(2, "::/0", Some(A))),
+    ]
+}
+
+fn advertisement() -> Event {
+    says(2, A, ra(1800, prefixes(&[pio("2001:db8::/64", 86_400, 600)])))
+}
+
+/// A daemon that starts late enforces what the kernel learnt before, until the router speaks.
+#[test]
+fn provisional_pvd() {
+    let mut host = Host::new(&[2]);
+    host.tell_all(uplink());
+    let pvd = host.pvd("eth2/fe80::a");
+    assert!(pvd.provisional);
+    assert_eq!(host.sources("eth2/fe80::a"), ["2001:db8::5"]);
+    assert_eq!(host.routes("eth2/fe80::a"), ["2001:db8::/64 on-link", "::/0 via fe80::a"]);
+    assert_eq!(host.tell(advertisement()), ["PvD 2 eth2/fe80::a changed: routers prefixes routes lifetimes"]);
+    let confirmed = host.pvd("eth2/fe80::a");
+    assert!(!confirmed.provisional);
+    assert_eq!((confirmed.index, host.ids()), (pvd.index, vec!["eth2/fe80::a".to_owned()]));
+}
+
+/// What the router says counts, not what is left of it in the kernel.
+#[test]
+fn provisional_pvd_ends() {
+    let gone = || Event::RouteGone(learnt(2, "::/0", Some(A)));
+    let labelled = || says(2, A, ra(60, vec![crate::pvd::testing::pvd("a.example", None, vec![])]));
+    let withdrawn = || says(2, A, ra(0, vec![]));
+    let down = || Event::Link(Link { up: false, ..link(2) });
+    for (id, events, left) in [
+        ("the kernel's route goes", vec![gone()], vec!["eth2"]),
+        ("the router gives up, the kernel has not followed", vec![withdrawn()], vec!["eth2"]),
+        ("so after having spoken", vec![advertisement(), withdrawn(), withdrawn()], vec!["eth2/fe80::a"]),
+        ("the router has a name", vec![labelled()], vec!["a.example%eth2", "eth2"]),
+        ("the link goes down", vec![down()], vec!["eth2"]),
+        ("and up", vec![down(), Event::Link(link(2))], vec!["eth2/fe80::a"]),
+    ] {
+        let mut host = Host::new(&[2]);
+        host.tell_all(uplink());
+        host.tell_all(events);
+        assert_eq!(host.ids(), left, "{id}");
+        assert!(host.ids().iter().all(|id| host.pvd(id).routes.iter().all(|route| {
+            route.route.prefix.prefix_len() != 0 || host.pvd(id).provisional || id.starts_with("a.example")
+        })));
+    }
+}
+
+#[test]
+fn provisional_pvd_ends_with_its_route() {
+    let mut host = Host::new(&[2]);
+    host.tell(Event::Route(KernelRoute { valid_until: until(30), ..learnt(2, "::/0", Some(A)) }));
+    assert_eq!(host.set.next_deadline(), until(30).time());
+    assert_eq!(host.wait(29), [""; 0]);
+    assert_eq!(host.wait(30), ["PvD 1 eth2/fe80::a removed"]);
+}
+
+#[test]
+fn links() {
+    let down = || Event::Link(Link { up: false, ..link(2) });
+    let renamed = || Event::Link(Link { name: "wan".into(), ..link(2) });
+    let confirmed = || vec![Event::Address(address(2, "2001:db8::5")), advertisement()];
+    for (id, events, left) in [
+        ("as it is", vec![], vec!["eth2/fe80::a"]),
+        ("down: what routers said is forgotten", vec![down()], vec!["eth2"]),
+        ("down and up: it has to be said again", vec![down(), Event::Link(link(2))], vec!["eth2"]),
+        ("and is", vec![down(), Event::Link(link(2)), advertisement()], vec!["eth2/fe80::a"]),
+        ("renamed", vec![renamed()], vec!["wan/fe80::a"]),
+        ("gone", vec![Event::LinkGone { ifindex: 2 }], vec![]),
+        ("it was loopback", vec![Event::Link(Link { ifindex: 2, ..loopback() })], vec![]),
+    ] {
+        let mut host = Host::new(&[2]);
+        host.tell_all(confirmed());
+        host.tell_all(events);
+        assert_eq!(host.ids(), left, "{id}");
+    }
+}
+
+/// An advertisement or an address may overtake the message about its link.
+#[test]
+fn unknown_link() {
+    let mut host = Host::new(&[]);
+    host.tell(advertisement());
+    assert_eq!(host.ids(), ["#2/fe80::a"]);
+    assert_eq!(host.tell(Event::Link(link(2))), ["PvD 1 eth2/fe80::a changed: name mtu"]);
+}
+
+#[test]
+fn mtu_follows_the_link() {
+    let mut host = Host::new(&[2]);
+    host.tell(says(2, A, ra(60, vec![NdOption::Mtu(1500)])));
+    assert_eq!(host.pvd("eth2/fe80::a").mtu(), Some((1500, ip(A))));
+    host.tell(Event::Link(Link { mtu: 1400, ..link(2) }));
+    assert_eq!(host.pvd("eth2/fe80::a").mtu(), None);
+}
+
+#[test]
+fn resync_sweeps_what_was_not_confirmed() {
+    let everything = || {
+        let mut all = vec![Event::Link(loopback()), Event::Link(link(2)), Event::Link(link(3))];
+        all.extend(uplink());
+        all.push(Event::Address(permanent(3, "fd00::1")));
+        all.push(Event::Route(route(3, "fd00:1::/32", Some("fe80::3"))));
+        all.push(Event::Neighbour { ifindex: 3, address: ip("fe80::3"), reachable: false });
+        all
+    };
+    let without =
+        |wanted: fn(&Event) -> bool| everything().into_iter().filter(|event| !wanted(event)).collect();
+    let table: Vec<(&str, Vec<Event>, Vec<&str>, bool)> = vec![
+        ("all confirmed", everything(), vec!["eth2/fe80::a", "eth3"], false),
+        (
+            "a link",
+            without(|event| {
+                matches!(
+                    event,
+                    Event::Link(Link { ifindex: 3, .. })
+                        | Event::Address(Address { ifindex: 3, .. })
+                        | Event::Route(KernelRoute { ifindex: 3, .. })
+                )
+            }),
+            vec!["eth2/fe80::a"],
+            false,
+        ),
+        (
+            "an address and a route",
+            without(|event| {
+                matches!(
+                    event,
+                    Event::Address(Address { ifindex: 3, .. }) | Event::Route(KernelRoute { ifindex: 3, .. })
+                )
+            }),
+            vec!["eth2/fe80::a"],
+            false,
+        ),
+        (
+            "a neighbour",
+            without(|event| matches!(event, Event::Neighbour { .. })),
+            vec!["eth2/fe80::a", "eth3"],
+            true,
+        ),
+        ("what routers said needs no confirmation", vec![Event::Link(link(2))], vec!["eth2/fe80::a"], false),
+        ("its link does", vec![Event::Link(link(3))], vec![], false),
+    ];
+    for (id, dump, left, reachable) in table {
+        let mut host = Host::new(&[]);
+        host.tell_all(everything());
+        host.tell(advertisement());
+        assert!(!host.pvd("eth3").routes[0].route.reachable);
+        let before = host.world();
+        host.tell(Event::ResyncBegin);
+        host.tell_all(dump);
+        assert_eq!(host.tell(Event::ResyncEnd).is_empty(), id == "all confirmed", "{id}");
+        assert_eq!(host.ids(), left, "{id}");
+        assert_eq!(host.world() == before, id == "all confirmed", "{id}");
+        if left.contains(&"eth3") {
+            assert_eq!(host.pvd("eth3").routes[0].route.reachable, reachable, "{id}");
+        }
+    }
+}
+
+#[test]
+fn resync_end_without_begin_sweeps_nothing() {
+    let mut host = Host::new(&[2]);
+    host.tell_all(uplink());
+    let before = host.world();
+    assert_eq!(host.tell(Event::ResyncEnd), [""; 0]);
+    assert_eq!(host.world(), before);
+}
+
+/// Only next hops are remembered: a scan of the link makes thousands of neighbours that do not answer.
+#[test]
+fn neighbours() {
+    let mut host = Host::new(&[2]);
+    host.tell_all(uplink());
+    for suffix in 0x1000..0x2000_u16 {
+        let address = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, suffix);
+        assert_eq!(host.tell(Event::Neighbour { ifindex: 2, address, reachable: false }), [""; 0]);
+    }
+    assert!(host.set.links[&2].unreachable.is_empty());
+    let router = |reachable| Event::Neighbour { ifindex: 2, address: ip(A), reachable };
+    for (reachable, changes) in [(false, 1), (false, 0), (true, 1), (true, 0)] {
+        assert_eq!(host.tell(router(reachable)).len(), changes, "{reachable}");
+        assert_eq!(host.world().pvds[0].routes.iter().any(|route| !route.reachable), !reachable);
+    }
+}
+
+#[test]
+fn repeated_messages_change_nothing() {
+    let mut host = Host::new(&[2]);
+    host.tell_all(uplink());
+    for event in uplink().into_iter().chain([Event::Link(link(2)), Event::LinkGone { ifindex: 9 }]) {
+        assert_eq!(host.tell(event), [""; 0]);
+    }
+    for gone in [
+        Event::AddressGone { ifindex: 2, address: ip("2001:db8::5") },
+        Event::RouteGone(learnt(2, "::/0", Some(A))),
+    ] {
+        assert_ne!(host.tell(gone.clone()), [""; 0]);
+        assert_eq!(host.tell(gone), [""; 0]);
+    }
+}
+
+#[test]
+fn lifetimes_of_addresses() {
+    let mut host = Host::new(&[2]);
+    let first = Address { preferred_until: until(10), valid_until: until(20), ..address(2, "2001:db8::5") };
+    host.tell(Event::Address(first.clone()));
+    for (seconds, changes) in [
+        (9, vec![]),
+        (10, vec!["PvD 1 eth2 changed: sources"]),
+        (20, vec!["local addresses changed", "PvD 1 eth2 removed"]),
+    ] {
+        assert_eq!(host.wait(seconds), changes, "{seconds}");
+    }
+    let refreshed = Address { preferred_until: until(40), valid_until: until(50), ..first };
+    assert_eq!(host.tell(Event::Address(refreshed)), ["local addresses changed", "PvD 1 eth2 added"]);
+}
+
+/// A full routing table, and a flood of addresses, cost what the caps say.
+#[test]
+fn caps() {
+    let mut host = Host::new(&[2]);
+    let addresses = || (0..).map(|number: u128| Ipv6Addr::from_bits((0x2001_0db8 << 96) | number));
+    for address in addresses().take(KERNEL_ROUTES + 10) {
+        let prefix = ipnet::Ipv6Net::new(address, 128).expect("128 is a length");
+        host.tell(Event::Route(KernelRoute { prefix, valid_until: until(50), ..route(2, "::/0", Some(A)) }));
+    }
+    for address in addresses().take(ADDRESSES_PER_LINK + 10) {
+        host.tell(Event::Address(Address { address, valid_until: until(60), ..permanent(2, "::") }));
+    }
+    let pvd = host.pvd("eth2");
+    assert_eq!((pvd.routes.len(), pvd.sources.len()), (KERNEL_ROUTES, ADDRESSES_PER_LINK));
+    for reason in [RefusedReason::KernelRoutes, RefusedReason::Addresses] {
+        assert_eq!(host.set.refused().of(reason), 10, "{reason}");
+    }
+    host.tell(Event::LinkGone { ifindex: 2 });
+    assert_eq!((host.set.kernel_routes, host.set.addresses, host.set.next_deadline()), (0, 0, None));
+}

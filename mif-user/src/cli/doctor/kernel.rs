@@ -1,0 +1,142 @@
+//! Privileges, the kernel's version and its features.
+
+use std::{fs, path::Path};
+
+use aya::programs::{SchedClassifier, TcAttachType};
+
+use super::Check;
+use crate::kernel::{
+    mounts::{self, BPFFS},
+    object::{self, Sizes},
+};
+
+/// The oldest kernel that the project supports: what its tests run on.
+const OLDEST_KERNEL: (u32, u32) = (6, 1);
+/// TCX links (`BPF_TCX_EGRESS`).
+const TCX_KERNEL: (u32, u32) = (6, 6);
+/// Types of the running kernel, for the verifier.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+/// The loopback interface's index: every namespace has it.
+const LOOPBACK: u32 = 1;
+
+/// Capabilities that the daemon uses, by their numbers (`linux/capability.h`).
+const CAPABILITIES: [(u32, &str); 4] =
+    [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
+
+pub fn checks() -> Vec<Check> {
+    vec![capabilities(), version(), btf(), cgroup2(), bpffs(), programs(), tcx()]
+}
+
+fn capabilities() -> Check {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let lacking = lacking_capabilities(effective(&status).unwrap_or(0));
+    if lacking.is_empty() {
+        return Check::ok("privileges", "CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW and CAP_PERFMON");
+    }
+    Check::missing("privileges", format!("without {}", lacking.join(", ")))
+        .remedy("run it as root, or with sudo")
+}
+
+/// `CapEff` of `/proc/PID/status` (proc(5)).
+fn effective(status: &str) -> Option<u64> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
+fn lacking_capabilities(effective: u64) -> Vec<&'static str> {
+    CAPABILITIES.iter().filter(|(number, _)| effective & (1 << number) == 0).map(|(_, name)| *name).collect()
+}
+
+fn version() -> Check {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release.trim();
+    let (major, minor) = OLDEST_KERNEL;
+    match parse_version(release) {
+        Some(version) if version >= OLDEST_KERNEL => Check::ok("kernel", format!("Linux {release}")),
+        _ => Check::missing("kernel", format!("Linux {release}, older than {major}.{minor}"))
+            .remedy(format!("boot Linux {major}.{minor} or later")),
+    }
+}
+
+/// Major and minor number of a release such as `6.1.0-18-amd64`.
+fn parse_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|char: char| !char.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn btf() -> Check {
+    if Path::new(BTF).exists() {
+        return Check::ok("BTF", BTF);
+    }
+    Check::missing("BTF", format!("no {BTF}")).remedy("boot a kernel with CONFIG_DEBUG_INFO_BTF=y")
+}
+
+fn cgroup2() -> Check {
+    match mounts::cgroup2() {
+        Ok(path) => Check::ok("cgroup2", path.display().to_string()),
+        Err(error) => Check::missing("cgroup2", error.to_string()),
+    }
+}
+
+fn bpffs() -> Check {
+    if mounts::is_bpffs(Path::new(BPFFS)) {
+        return Check::ok("bpffs", BPFFS);
+    }
+    let kernel_has_it = fs::read_to_string("/proc/filesystems")
+        .is_ok_and(|all| all.lines().any(|line| line.ends_with("\tbpf")));
+    if kernel_has_it {
+        return Check::note("bpffs", format!("not mounted at {BPFFS}; the daemon mounts it"));
+    }
+    Check::missing("bpffs", "this kernel has no bpf file system")
+        .remedy("boot a kernel with CONFIG_BPF_SYSCALL=y")
+}
+
+/// Loads the programs: that tells whether the kernel has their types, maps and helpers, whatever its version says.
+fn programs() -> Check {
+    match object::load(Sizes::default()) {
+        Ok(_) => Check::ok("programs", "the kernel takes connect6, sendmsg6, egress and their maps"),
+        Err(error) => Check::missing("programs", format!("the kernel refuses them: {error:#}")).remedy(
+            "as root; the kernel needs CONFIG_CGROUP_BPF, CONFIG_NET_CLS_ACT and CONFIG_DEBUG_INFO_BTF, \
+             and must not be locked down (kernel.unprivileged_bpf_disabled does not matter for root)",
+        ),
+    }
+}
+
+fn tcx() -> Check {
+    if SchedClassifier::query_tcx(LOOPBACK, TcAttachType::Egress).is_ok() {
+        return Check::ok("tc", "TCX links");
+    }
+    let (major, minor) = TCX_KERNEL;
+    Check::note("tc", format!("no TCX (Linux {major}.{minor}); a clsact filter is used instead"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases() {
+        for (release, expected) in [
+            ("6.1.0-18-amd64", Some((6, 1))),
+            ("6.18.44-fc-v657", Some((6, 18))),
+            ("5.15", Some((5, 15))),
+            ("6", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_version(release), expected, "{release}");
+        }
+    }
+
+    #[test]
+    fn capability_masks() {
+        let status = "Name:\tmif\nCapInh:\t0000000000000000\nCapEff:\t000001ffffffffff\n";
+        for (mask, expected) in [
+            (effective(status).expect("there"), vec![]),
+            (0, vec!["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_PERFMON", "CAP_BPF"]),
+            ((1 << 39) | (1 << 12), vec!["CAP_NET_RAW", "CAP_PERFMON"]),
+        ] {
+            assert_eq!(lacking_capabilities(mask), expected, "{mask:#x}");
+        }
+        assert_eq!(effective("Name: x\n"), None);
+    }
+}

@@ -1,0 +1,208 @@
+//! All that is known of one PvD.
+
+use std::fmt;
+
+use mif_core::{
+    pvd::{
+        Fact,
+        snapshot::{PrefixSnapshot, PvdSnapshot, RouteSnapshot, RouterSnapshot},
+    },
+    select::world::{AddressState, NextHop, Origin, Source},
+    time::{Deadline, Time},
+    wire::RouterPreference,
+};
+use serde::{Serialize, Serializer};
+
+use super::{
+    super::{
+        format::remaining,
+        names::NOTHING,
+        output::{Cell, FAINT, Table, WARNING},
+    },
+    Row,
+};
+
+/// A PvD in full.
+pub struct Details {
+    /// The PvD.
+    pub row: Row,
+    /// When this is said.
+    pub now: Time,
+}
+
+impl Serialize for Details {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.row.serialize(serializer)
+    }
+}
+
+impl fmt::Display for Details {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = &self.row;
+        let mut table = Table::fields();
+        table.field("PvD", row.id.as_str());
+        table.field("index", row.index);
+        table.field("kind", row.kind);
+        table.field("interface", row.interface.as_deref().unwrap_or(NOTHING));
+        table.field("valid", row.validity());
+        let Some(facts) = &row.facts else {
+            table.field("facts", Cell::styled("not known: there is no state file of this version", WARNING));
+            return write!(f, "{table}");
+        };
+        if facts.provisional {
+            table.field(
+                "note",
+                Cell::styled("known from the kernel's routes only; its router has not spoken yet", WARNING),
+            );
+        }
+        if let Some((mtu, said_by)) = facts.mtu() {
+            table.field("MTU", format!("{mtu}, said by {said_by}"));
+        }
+        if let Some((uri, said_by)) = facts.captive_portal() {
+            table.field("portal", format!("{uri}, said by {said_by}"));
+        }
+        write!(f, "{table}")?;
+        self.sections(f, facts)
+    }
+}
+
+impl Details {
+    fn sections(&self, f: &mut fmt::Formatter<'_>, facts: &PvdSnapshot) -> fmt::Result {
+        section(
+            f,
+            Table::new(["ROUTER", "DEFAULT ROUTE", "PREFERENCE", "FLAGS"]),
+            &facts.routers,
+            |table, router| {
+                table.row(self.router(router));
+            },
+        )?;
+        section(
+            f,
+            Table::new(["PREFIX", "SAID BY", "ON-LINK", "AUTONOMOUS", "PREFERRED", "VALID"]),
+            &facts.prefixes,
+            |table, prefix| table.row(self.prefix(prefix)),
+        )?;
+        section(f, Table::new(["ADDRESS", "STATE", "CARRIED", "VALID"]), &facts.sources, |table, source| {
+            table.row(self.source(source));
+        })?;
+        section(
+            f,
+            Table::new(["ROUTE", "NEXT HOP", "PREFERENCE", "METRIC", "SAID BY", "VALID"]),
+            &facts.routes,
+            |table, route| table.row(self.route(route)),
+        )?;
+        self.facts(f, "DNS SERVER", &facts.dns_servers, ToString::to_string)?;
+        self.facts(f, "SEARCH DOMAIN", &facts.search_list, ToString::to_string)?;
+        self.facts(f, "NAT64 PREFIX", &facts.pref64, ToString::to_string)?;
+        self.facts(f, "ENCRYPTED RESOLVER", &facts.encrypted_dns, |resolver| {
+            resolver.authentication_domain_name.to_string()
+        })
+    }
+
+    fn router(&self, router: &RouterSnapshot) -> [Cell; 4] {
+        let said = &router.said;
+        let default = said.default_until.map_or_else(|| "no".into(), |until| self.valid(until));
+        let pvd = said.pvd.as_ref();
+        let flags = [
+            (!router.reachable, "unreachable"),
+            (said.managed, "managed"),
+            (said.other_config, "other-config"),
+            (pvd.is_some_and(|pvd| pvd.http), "http"),
+            (pvd.is_some_and(|pvd| pvd.legacy), "legacy"),
+        ];
+        let flags: Vec<&str> = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+        let style = if router.reachable { FAINT } else { WARNING };
+        [
+            router.address.into(),
+            default,
+            preference(said.preference).into(),
+            Cell::styled(flags.join(" "), style),
+        ]
+    }
+
+    fn prefix(&self, prefix: &PrefixSnapshot) -> [Cell; 6] {
+        let meaning = &prefix.meaning;
+        [
+            prefix.prefix.to_string().into(),
+            prefix.said_by.into(),
+            meaning.on_link_until.map_or_else(|| "no".into(), |until| self.valid(until)),
+            yes_or_no(meaning.autonomous),
+            self.valid(meaning.preferred_until),
+            self.valid(meaning.valid_until),
+        ]
+    }
+
+    fn source(&self, source: &Source) -> [Cell; 4] {
+        let state = match source.state {
+            AddressState::Preferred if source.temporary => "preferred temporary".into(),
+            AddressState::Preferred => "preferred".into(),
+            AddressState::Deprecated => Cell::styled("deprecated", WARNING),
+            AddressState::Tentative => Cell::styled("tentative", WARNING),
+        };
+        [source.address.into(), state, yes_or_no(source.carried), self.valid(source.valid_until)]
+    }
+
+    fn route(&self, snapshot: &RouteSnapshot) -> [Cell; 6] {
+        let route = &snapshot.route;
+        let next_hop = match route.next_hop {
+            _ if route.kernel_decides => "as the kernel routes".to_owned(),
+            NextHop::OnLink => "on-link".to_owned(),
+            NextHop::Router(router) => router.to_string(),
+        };
+        let said_by = match route.origin {
+            Origin::Administrator => "the administrator".to_owned(),
+            Origin::Network => snapshot.said_by.to_string(),
+        };
+        [
+            route.prefix.to_string().into(),
+            if route.reachable { next_hop.into() } else { Cell::styled(next_hop + ", unreachable", WARNING) },
+            preference(route.preference).into(),
+            route.metric.into(),
+            said_by.into(),
+            self.valid(route.valid_until),
+        ]
+    }
+
+    fn facts<T>(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        heading: &str,
+        facts: &[Fact<T>],
+        text: impl Fn(&T) -> String,
+    ) -> fmt::Result {
+        section(f, Table::new([heading, "SAID BY", "VALID"]), facts, |table, fact| {
+            table.row([text(&fact.value).into(), fact.said_by.into(), self.valid(fact.valid_until)]);
+        })
+    }
+
+    fn valid(&self, until: Deadline) -> Cell {
+        let text = remaining(until, self.now);
+        if until.passed(self.now) { Cell::styled(text, WARNING) } else { text.into() }
+    }
+}
+
+/// A table after a blank line, if there is anything in it.
+fn section<T>(
+    f: &mut fmt::Formatter<'_>,
+    mut table: Table,
+    rows: &[T],
+    mut row: impl FnMut(&mut Table, &T),
+) -> fmt::Result {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    rows.iter().for_each(|item| row(&mut table, item));
+    write!(f, "\n{table}")
+}
+
+const fn preference(preference: RouterPreference) -> &'static str {
+    match preference {
+        RouterPreference::Low => "low",
+        RouterPreference::Medium => "medium",
+        RouterPreference::High => "high",
+    }
+}
+
+fn yes_or_no(yes: bool) -> Cell {
+    if yes { "yes".into() } else { "no".into() }
+}

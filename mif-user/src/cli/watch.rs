@@ -1,0 +1,248 @@
+//! `mif watch`: what happens, as it happens.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use mif_common::{Reason, abi};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
+
+use super::{
+    Global,
+    format::printable,
+    names::{NOTHING, Names},
+    output::{self, BAD, FAINT, GOOD, WARNING},
+    reader::{self, Reader},
+};
+use crate::{
+    clock,
+    control::{self, ControlError, KernelEvent, Notice},
+    kernel::maps,
+};
+
+/// How often to look whether a daemon has come up, while the ring is read without one.
+const DAEMON_CHECK: Duration = Duration::from_secs(1);
+
+/// Show what happens, as it happens
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "What the hooks change or refuse, what routers and kernel say of the PvDs, and when the tables change. Times
+are seconds since boot. The hooks send at most 64 events of a reason in a second on a CPU and
+count the others.
+
+Without a daemon the kernel's events are read from their ring: each is then seen by one reader only.
+
+JSON: one object a line with one key: kernel {at, hook, reason, pvd, source, destination, interface,
+cgroup, pid, suppressed}, pvd (a change), or tables {at, operations, took}; times in boot-time nanoseconds.
+
+Examples:
+  mif watch
+  mif watch --count 1 --json | jq .kernel.reason"
+)]
+pub struct Args {
+    /// Print JSON, one object a line
+    #[arg(long)]
+    json: bool,
+    /// End after so many
+    #[arg(short = 'n', long, value_name = "N")]
+    count: Option<u64>,
+}
+
+/// Prints notices, and counts them.
+struct Printer {
+    json: bool,
+    left: Option<u64>,
+}
+
+impl Printer {
+    /// Whether there are more to come.
+    fn print(&mut self, notice: &Notice) -> io::Result<bool> {
+        let line = if self.json { serde_json::to_string(notice)? } else { text(notice) };
+        output::print(&(line + "\n"))?;
+        self.left = self.left.map(|left| left.saturating_sub(1));
+        Ok(self.more())
+    }
+
+    const fn more(&self) -> bool {
+        !matches!(self.left, Some(0))
+    }
+}
+
+/// Watches until the count is reached or the output is closed. A daemon that comes or goes only changes where from.
+///
+/// # Errors
+/// When there is neither a daemon nor an installation.
+pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
+    let mut printer = Printer { json: args.json, left: args.count };
+    while printer.more() {
+        match control::watch(&global.state_dir()) {
+            Ok(notices) => {
+                for notice in notices {
+                    match notice {
+                        Ok(notice) if printer.print(&notice)? => {}
+                        Ok(_) => return Ok(ExitCode::SUCCESS),
+                        Err(error) => {
+                            output::note(&format!("the daemon broke off: {error}"));
+                            break;
+                        }
+                    }
+                }
+                if printer.more() {
+                    output::note("the daemon has ended");
+                }
+            }
+            Err(ControlError::NoDaemon(..)) => read_ring(global, &mut printer)?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the kernel's events without a daemon, until there is one.
+fn read_ring(global: &Global, printer: &mut Printer) -> Result<()> {
+    let Reader { names, .. } = Reader::open(global)?;
+    let mut ring = maps::events(&global.bpffs())?;
+    output::note("no daemon runs: showing the kernel's events only, each of which one reader sees");
+    let period = PollTimeout::try_from(DAEMON_CHECK).expect("a second fits");
+    loop {
+        while let Some(item) = ring.next() {
+            if let Ok(event) = bytemuck::try_pod_read_unaligned::<abi::Event>(&item)
+                && !printer.print(&Notice::Kernel(kernel_event(&names, &event)))?
+            {
+                return Ok(());
+            }
+        }
+        // SAFETY: the ring owns the descriptor and outlives the borrow, which ends with the call below.
+        let fd = unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) };
+        match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], period) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context("cannot wait for events"),
+        }
+        if reader::daemon(&global.state_dir())?.is_some() && control::socket(&global.state_dir()).exists() {
+            return Ok(());
+        }
+    }
+}
+
+/// An event of the kernel with the names of its numbers.
+#[must_use]
+pub fn kernel_event(names: &Names, event: &abi::Event) -> KernelEvent {
+    KernelEvent {
+        at: event.at,
+        hook: abi::Hook::name(event.hook).into(),
+        reason: Reason::from_raw(event.reason)
+            .map_or_else(|| format!("reason {}", event.reason), |it| it.name().into()),
+        pvd: names.pvd(event.pvd),
+        source: event.source.into(),
+        destination: event.destination.into(),
+        interface: names.link(event.ifindex),
+        cgroup: names.cgroup_if_any(event.cgroup),
+        pid: (event.pid != 0).then_some(event.pid),
+        suppressed: event.suppressed,
+    }
+}
+
+/// A line for people.
+fn text(notice: &Notice) -> String {
+    match notice {
+        Notice::Kernel(event) => kernel_text(event),
+        // A change has no time of its own; it is told as it happens.
+        Notice::Pvd(change) => format!("{} {}", at(clock::now().0), printable(&change.to_string())),
+        Notice::Tables { at: then, operations, took } => {
+            let took = Duration::from_nanos(*took).as_secs_f64() * 1e3;
+            format!(
+                "{} {FAINT}tables: {operations} operations, {took:.1} ms after the cause{FAINT:#}",
+                at(*then)
+            )
+        }
+    }
+}
+
+fn kernel_text(event: &KernelEvent) -> String {
+    let style = match Reason::ALL.iter().find(|reason| reason.name() == event.reason) {
+        Some(Reason::Unreachable | Reason::Vetoed) => BAD,
+        Some(Reason::Applied | Reason::FollowedSource | Reason::Redirected) => GOOD,
+        _ => WARNING,
+    };
+    let mut line = format!(
+        "{} {} {style}{}{style:#} {} -> {} by {}, PvD {}",
+        at(event.at),
+        event.hook,
+        event.reason,
+        // `::` is a socket without a source.
+        if event.source.is_unspecified() { "any".into() } else { event.source.to_string() },
+        event.destination,
+        event.interface.as_deref().unwrap_or("any interface"),
+        event.pvd.as_deref().unwrap_or(NOTHING),
+    );
+    if let Some(pid) = event.pid {
+        line += &format!(", process {pid}");
+    }
+    if let Some(cgroup) = &event.cgroup {
+        line += &format!(", policy of {}", printable(&cgroup.display().to_string()));
+    }
+    if event.suppressed != 0 {
+        line += &format!(" (and {} before it that were only counted)", event.suppressed);
+    }
+    line
+}
+
+/// An instant as dmesg(1) writes it.
+fn at(nanos: u64) -> String {
+    let time = Duration::from_nanos(nanos);
+    format!("[{:>5}.{:06}]", time.as_secs(), time.subsec_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::output::plain, *};
+
+    fn address(text: &str) -> mif_common::Addr {
+        text.parse::<std::net::Ipv6Addr>().expect("a literal").into()
+    }
+
+    #[test]
+    fn lines() {
+        let event = |event| Notice::Kernel(kernel_event(&Names::default(), &event));
+        for (notice, expected) in [
+            (
+                event(abi::Event {
+                    at: 12_345_678_901,
+                    source: address("2001:db8:a::10"),
+                    destination: address("2001:db8:f::80"),
+                    hook: abi::Hook::Connect6 as u32,
+                    reason: Reason::Applied as u32,
+                    pvd: 3,
+                    ifindex: u32::MAX,
+                    pid: 77,
+                    suppressed: 2,
+                    ..abi::Event::default()
+                }),
+                "[   12.345678] connect6 applied 2001:db8:a::10 -> 2001:db8:f::80 by if4294967295, PvD #3, process 77 \
+                 (and 2 before it that were only counted)",
+            ),
+            (
+                event(abi::Event {
+                    destination: address("2001:db8::1"),
+                    hook: 9,
+                    reason: 999,
+                    ..abi::Event::default()
+                }),
+                "[    0.000000] unknown reason 999 any -> 2001:db8::1 by any interface, PvD -",
+            ),
+            (
+                Notice::Tables { at: 1_000_000, operations: 12, took: 1_500_000 },
+                "[    0.001000] tables: 12 operations, 1.5 ms after the cause",
+            ),
+        ] {
+            assert_eq!(plain(text(&notice)), expected);
+        }
+    }
+}
