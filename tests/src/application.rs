@@ -14,6 +14,7 @@ use crate::{
     need,
     netns::Namespace,
     process::Process,
+    storm::Summary,
 };
 
 /// The binary that opens flows and serves.
@@ -67,6 +68,27 @@ impl<'a> Place<'a> {
         self.start(flow)?.report()
     }
 
+    /// Opens all these flows at once and waits for what becomes of each.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_all(&self, flows: &[Flow]) -> Result<Vec<Report>> {
+        let started = flows.iter().map(|flow| self.start(flow)).collect::<Result<Vec<_>>>()?;
+        started.into_iter().map(|mut application| application.report()).collect()
+    }
+
+    /// Opens a flow again and again; the first has ended when this returns.
+    ///
+    /// # Errors
+    /// The application could not be started.
+    pub fn storm(&self, flow: &Flow) -> Result<Storm> {
+        let mut command = self.command(need::sibling(PROGRAM)?)?;
+        command.arg("storm").args(flow.args()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut storm = Storm { process: Process::spawn(command)? };
+        storm.so_far()?;
+        Ok(storm)
+    }
+
     /// Serves echo on TCP and UDP; `[::]` is all addresses. Ready when this returns, ends when the result is dropped.
     ///
     /// # Errors
@@ -113,4 +135,22 @@ impl Application {
 #[derive(Debug)]
 pub struct Server {
     _process: Process,
+}
+
+/// An application that opens a flow again and again.
+#[derive(Debug)]
+pub struct Storm {
+    process: Process,
+}
+
+impl Storm {
+    /// What became of the flows so far. At least one was opened and ended since the last call.
+    ///
+    /// # Errors
+    /// The application ended.
+    pub fn so_far(&mut self) -> Result<Summary> {
+        self.process.write_line("so far?")?;
+        let line = self.process.read_line()?;
+        serde_json::from_str(&line).with_context(|| format!("{PROGRAM} said {line:?}"))
+    }
 }

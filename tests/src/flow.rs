@@ -141,6 +141,20 @@ impl Flow {
         Ok(())
     }
 
+    /// Opens the flow in this process and namespace, makes one exchange and ends it; a connection by a reset, so that
+    /// thousands a minute leave no ports in TIME-WAIT.
+    pub fn once(&self) -> Report {
+        let open = match self.socket() {
+            Ok(socket) => Open { flow: self, socket },
+            Err(failure) => return failure.report(None),
+        };
+        let reset = || open.socket.set_linger(Some(Duration::ZERO)).map_err(failed("SO_LINGER"));
+        match open.prepare().and_then(|()| reset()) {
+            Ok(()) => open.exchange(),
+            Err(failure) => failure.report(open.local()),
+        }
+    }
+
     fn socket(&self) -> Result<Socket, Failure> {
         let (kind, protocol) = match self.kind.transport() {
             Transport::Tcp => (Type::STREAM, Protocol::TCP),

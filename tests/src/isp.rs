@@ -56,6 +56,12 @@ impl Isp {
         Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, self.number)
     }
 
+    /// What `mif` calls its implicit PvD at the host's interface `link`.
+    #[must_use]
+    pub fn pvd(&self, link: &str) -> String {
+        format!("{link}/{}", self.link_local())
+    }
+
     /// The global address of its router on the host's link.
     pub fn router_address(&self) -> Ipv6Addr {
         const ROUTER: u128 = 1;

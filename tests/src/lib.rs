@@ -22,6 +22,7 @@ pub mod ra_sender;
 pub mod ra_watch;
 pub mod radvd;
 pub mod router;
+pub mod storm;
 pub mod tap;
 mod worker;
 pub mod world;

@@ -9,8 +9,20 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use mif_user::control::{self, Notice};
-use nix::sys::signal::Signal;
+use mif_user::{
+    control::{self, Notice, Request},
+    kernel::maps::Maps,
+    mode::Mode,
+    policy::Policy,
+    state::State,
+};
+use nix::{
+    errno::Errno,
+    sys::{
+        inotify::{AddWatchFlags, InitFlags, Inotify},
+        signal::Signal,
+    },
+};
 
 use crate::{
     bpffs::Bpffs, cgroup::Cgroup, deadline::Deadline, footprint::Folder, need, netns::Namespace,
@@ -50,6 +62,34 @@ impl Site {
     #[must_use]
     pub fn state_dir(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The pinned maps.
+    ///
+    /// # Errors
+    /// Nothing is pinned.
+    pub fn maps(&self) -> Result<Maps> {
+        Ok(Maps::open(&self.pins())?)
+    }
+
+    /// Waits until the daemon's state file is as `look` wants it. What it says is in force: it is written after the maps.
+    ///
+    /// # Errors
+    /// It was not in time; the message says what for.
+    pub fn wait_for_state<T>(&self, what: &str, mut look: impl FnMut(&State) -> Option<T>) -> Result<T> {
+        let deadline = Deadline::new(what);
+        let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        watch.add_watch(self.state_dir(), AddWatchFlags::IN_MOVED_TO)?;
+        loop {
+            match watch.read_events() {
+                Ok(_) | Err(Errno::EAGAIN) => {}
+                Err(errno) => return Err(errno).context("read what happened in the state directory"),
+            }
+            if let Some(found) = State::read(self.state_dir())?.as_ref().and_then(&mut look) {
+                return Ok(found);
+            }
+            deadline.readable(&watch)?;
+        }
     }
 
     /// `mif ARGS` with the options that name this site.
@@ -181,6 +221,23 @@ impl Daemon<'_> {
     pub fn kill(mut self) -> Result<()> {
         self.process.signal(Signal::SIGKILL)?;
         self.process.wait().map(drop)
+    }
+
+    /// Gives a cgroup a policy; it is in force when this returns.
+    ///
+    /// # Errors
+    /// The daemon refused.
+    pub fn attach(&self, cgroup: &Cgroup, pvd: &str, mode: Mode) -> Result<Policy> {
+        let (cgroup, groups) = (cgroup.path().to_owned(), vec![vec![pvd.to_owned()]]);
+        Ok(control::change(self.site.state_dir(), &Request::Attach { cgroup, groups, mode })?)
+    }
+
+    /// Takes the policy from a cgroup.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn detach(&self, cgroup: &Cgroup) -> Result<Policy> {
+        Ok(control::change(self.site.state_dir(), &Request::Detach { cgroup: cgroup.path().to_owned() })?)
     }
 
     /// Watches from now on: everything that happens after this call is seen.

@@ -16,7 +16,7 @@ use nix::{
 
 use crate::{
     echo::EchoServer,
-    internet::{SERVERS, serve},
+    internet::{SERVERS, at_echo, serve},
     netns::{End, Namespace, veth},
     worker::Worker,
 };
@@ -52,10 +52,9 @@ impl Peer {
              addr add 2001:db8:c:1::1/64 dev br0 nodad\n\
              link set br0-port up\n\
              link set br0 up")?;
-        namespace.ip("link set eth0 up")?;
-        let echo = serve(&namespace, &[CONTAINER])?;
-        // The address is on the loopback; this makes its prefix a link and the answers find the way.
-        namespace.ip("route add 2001:db8:c:1::/64 dev eth0")?;
+        // On the interface and not on the loopback: the host asks for the neighbour who has it.
+        namespace.ip(&format!("addr add {CONTAINER}/64 dev eth0 nodad\nlink set eth0 up"))?;
+        let echo = EchoServer::start(&namespace, &[at_echo(CONTAINER)])?;
         Ok(Self { address: CONTAINER, echo, namespace, _tunnel: None })
     }
 

@@ -12,7 +12,7 @@ use mif_tests::{
     bpffs::Bpffs,
     cgroup::Cgroup,
     deadline::{PATIENCE, bounded},
-    netns::{End, Namespace, mac, veth},
+    netns::{End, Namespace, veth},
 };
 use mif_user::kernel::{
     attach::TcBackend,
@@ -181,7 +181,7 @@ fn interfaces_are_attached_once_and_again_after_their_index_was_reused() {
         let namespace = Namespace::new("host")?;
         let peer = Namespace::new("peer")?;
         let cable = || {
-            let end = |namespace, number| End { namespace, interface: "up0", mac: mac(number) };
+            let end = |namespace, number| End { namespace, interface: "up0", number };
             veth(end(&namespace, 1), end(&peer, 2))
         };
         cable()?;
