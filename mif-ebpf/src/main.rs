@@ -4,6 +4,7 @@
 //! the reason. What a quirk of the kernel needs is in [`sock`] and [`packet`], named.
 #![no_std]
 #![no_main]
+#![expect(clippy::not_unsafe_ptr_arg_deref, reason = "aya's classifier macro makes such a function of ours")]
 
 mod maps;
 mod packet;

@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_missed_deadline_names_what_was_awaited() {
-        let (reader, _writer) = nix::unistd::pipe().unwrap();
+        let (reader, _writer) = std::io::pipe().unwrap();
         let deadline = Deadline::within("a word from the silent", Duration::from_millis(5));
         let error = deadline.readable(&reader).unwrap_err().to_string();
         assert!(error.ends_with("in vain for a word from the silent"), "{error}");

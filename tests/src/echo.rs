@@ -3,16 +3,13 @@
 use std::{
     io::{self, IoSlice, IoSliceMut, Read as _, Write as _},
     net::{Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket},
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
     sync::{Arc, Mutex, PoisonError},
-    thread::{self, JoinHandle},
 };
 
 use anyhow::{Context as _, Result};
 use nix::{
-    errno::Errno,
     libc,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{
         ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt, sockopt,
     },
@@ -20,7 +17,10 @@ use nix::{
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::netns::Namespace;
+use crate::{
+    netns::Namespace,
+    worker::{Stop, Worker},
+};
 
 /// The echo service (RFC 862).
 pub const PORT: u16 = 7;
@@ -56,9 +56,7 @@ pub struct Arrival {
 #[derive(Debug)]
 pub struct EchoServer {
     arrivals: Arc<Mutex<Vec<Arrival>>>,
-    /// Closing it ends the thread.
-    stop: Option<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
+    _service: Worker,
 }
 
 impl EchoServer {
@@ -80,12 +78,11 @@ impl EchoServer {
             listeners.push(listen(address).with_context(|| format!("listen to TCP {address}"))?);
             sockets.push(receive(address).with_context(|| format!("receive UDP {address}"))?);
         }
-        let (stopped, stop) = nix::unistd::pipe().context("make a pipe")?;
         let arrivals = Arc::<Mutex<Vec<_>>>::default();
         let mut service =
-            Service { listeners, sockets, streams: Vec::new(), arrivals: Arc::clone(&arrivals), stopped };
-        let thread = thread::Builder::new().name("lab-echo".into()).spawn(move || service.run())?;
-        Ok(Self { arrivals, stop: Some(stop), thread: Some(thread) })
+            Service { listeners, sockets, streams: Vec::new(), arrivals: Arc::clone(&arrivals) };
+        let service = Worker::start("lab-echo", move |stop| service.run(stop))?;
+        Ok(Self { arrivals, _service: service })
     }
 
     /// Who came so far. A flow that got its answer is among them.
@@ -96,16 +93,6 @@ impl EchoServer {
     /// Forgets who came so far.
     pub fn forget(&self) {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-}
-
-impl Drop for EchoServer {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // A panicked server has said so on standard error.
-            let _ = thread.join();
-        }
     }
 }
 
@@ -130,12 +117,11 @@ struct Service {
     sockets: Vec<UdpSocket>,
     streams: Vec<TcpStream>,
     arrivals: Arc<Mutex<Vec<Arrival>>>,
-    stopped: OwnedFd,
 }
 
 impl Service {
-    fn run(&mut self) {
-        while self.wait() {
+    fn run(&mut self, stop: &Stop) {
+        while stop.wait(self.descriptors()) {
             for listener in &self.listeners {
                 while let Ok((stream, peer)) = listener.accept() {
                     // A connection that was reset meanwhile has no addresses any more.
@@ -154,17 +140,10 @@ impl Service {
         }
     }
 
-    /// Waits for work; `false` at the end of all work.
-    fn wait(&self) -> bool {
-        let wanted = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut fds = vec![wanted(self.stopped.as_fd())];
-        fds.extend(self.listeners.iter().map(|listener| wanted(listener.as_fd())));
-        fds.extend(self.sockets.iter().map(|socket| wanted(socket.as_fd())));
-        fds.extend(self.streams.iter().map(|stream| wanted(stream.as_fd())));
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => fds[0].any() != Some(true),
-            Err(errno) => panic!("poll: {errno}"),
-        }
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let listeners = self.listeners.iter().map(TcpListener::as_fd);
+        let sockets = self.sockets.iter().map(UdpSocket::as_fd);
+        listeners.chain(sockets).chain(self.streams.iter().map(TcpStream::as_fd))
     }
 
     fn note(&self, transport: Transport, source: SocketAddrV6, destination: SocketAddrV6) {

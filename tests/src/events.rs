@@ -55,6 +55,18 @@ impl Events {
         }
     }
 
+    /// Waits until IPv6 is ready on `interface` of `namespace`, which are those of the subscription: it is up, the kernel has noticed
+    /// that the other end of its cable is too, and it can send to multicast groups.
+    ///
+    /// # Errors
+    /// It was not in time.
+    pub fn until_ready(&self, namespace: &Namespace, interface: &str) -> Result<()> {
+        self.until(&format!("{interface} of {} to be ready", namespace.name()), || {
+            let routes = namespace.proc_net("ipv6_route")?;
+            Ok(routes.lines().any(|line| is_multicast_route(line, interface)).then_some(()))
+        })
+    }
+
     fn drain(&self) -> Result<()> {
         let mut buffer = [0; 1 << 12];
         loop {
@@ -66,4 +78,11 @@ impl Events {
             }
         }
     }
+}
+
+/// Whether a line of `/proc/net/ipv6_route` is the route for ff00::/8 that the kernel adds when an interface becomes ready
+/// (addrconf_add_mroute in net/ipv6/addrconf.c).
+fn is_multicast_route(line: &str, interface: &str) -> bool {
+    line.starts_with("ff000000000000000000000000000000 08 ")
+        && line.split_whitespace().next_back() == Some(interface)
 }

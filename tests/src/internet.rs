@@ -8,7 +8,7 @@ use crate::{
     application::Place,
     echo::{self, EchoServer},
     isp::Isp,
-    netns::{End, Namespace, mac, veth},
+    netns::{End, Namespace, veth},
 };
 
 /// The servers: in two prefixes, and two in one, so that there is more than one destination to get right.
@@ -45,7 +45,7 @@ impl Internet {
         const INTERNET_SIDE: u16 = 0x200;
         const ROUTER_SIDE: u16 = 0x300;
         let number = isp.number;
-        let end = |namespace, interface, side| End { namespace, interface, mac: mac(number | side) };
+        let end = |namespace, interface, side| End { namespace, interface, number: number | side };
         veth(end(&self.namespace, isp.name, INTERNET_SIDE), end(router, interface, ROUTER_SIDE))?;
         let (here, there) = (transit(number, 2), transit(number, 1));
         router.ip(&format!(

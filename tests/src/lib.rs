@@ -23,4 +23,5 @@ pub mod ra_watch;
 pub mod radvd;
 pub mod router;
 pub mod tap;
+mod worker;
 pub mod world;

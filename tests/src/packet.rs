@@ -288,7 +288,7 @@ mod tests {
         let first_fragment = [UDP, 0, 0, 1, 0, 0, 0, 9];
         let later_fragment = [UDP, 0, 0, 9, 0, 0, 0, 9];
         let behind = |header: &[u8]| [header, &ports].concat();
-        let table: [(&str, Vec<u8>, Option<(u8, Option<(u16, u16)>)>); 8] = [
+        let table = [
             ("udp", packet(UDP, &ports), Some((UDP, Some((12345, 7))))),
             ("icmp", packet(ICMPV6, &[134, 0]), Some((ICMPV6, None))),
             ("hop-by-hop", packet(0, &behind(&options)), Some((TCP, Some((12345, 7))))),

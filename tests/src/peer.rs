@@ -4,23 +4,21 @@ use std::{
     fs::{File, OpenOptions},
     io,
     net::Ipv6Addr,
-    os::fd::{AsFd, AsRawFd as _, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _},
     os::unix::fs::OpenOptionsExt as _,
-    thread::{self, JoinHandle},
 };
 
 use anyhow::{Context as _, Result};
 use nix::{
-    errno::Errno,
     libc,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
     unistd::{read, write},
 };
 
 use crate::{
     echo::EchoServer,
     internet::{SERVERS, serve},
-    netns::{End, Namespace, mac, veth},
+    netns::{End, Namespace, veth},
+    worker::Worker,
 };
 
 /// Someone who answers at [`Self::address`].
@@ -30,7 +28,7 @@ pub struct Peer {
     echo: EchoServer,
     namespace: Namespace,
     /// `None` where a cable leads there.
-    _tunnel: Option<Tunnel>,
+    _tunnel: Option<Worker>,
 }
 
 /// The address of a container, in the bridge's own prefix.
@@ -47,7 +45,7 @@ impl Peer {
     /// The kernel refused a step.
     pub fn container(host: &Namespace) -> Result<Self> {
         let namespace = Namespace::new("container")?;
-        let end = |namespace, interface, number| End { namespace, interface, mac: mac(number) };
+        let end = |namespace, interface, number| End { namespace, interface, number };
         veth(end(host, "br0-port", 0xc00), end(&namespace, "eth0", 0xc01))?;
         host.ip("link add br0 type bridge mcast_snooping 0\n\
              link set br0-port master br0\n\
@@ -67,7 +65,7 @@ impl Peer {
     /// The kernel refused a step.
     pub fn tunnel(host: &Namespace) -> Result<Self> {
         let namespace = Namespace::new("tunnel-end")?;
-        let tunnel = Tunnel::dig(host, "tun0", &namespace, "tun0")?;
+        let tunnel = dig(host, "tun0", &namespace, "tun0")?;
         host.ip("addr add 2001:db8:d::1/64 dev tun0 nodad\n\
              link set tun0 up\n\
              route add 2001:db8:d::/48 dev tun0")?;
@@ -84,7 +82,7 @@ impl Peer {
     /// The kernel refused a step.
     pub fn vpn(host: &Namespace) -> Result<Self> {
         let namespace = Namespace::new("vpn-end")?;
-        let tunnel = Tunnel::dig(host, "vpn0", &namespace, "vpn0")?;
+        let tunnel = dig(host, "vpn0", &namespace, "vpn0")?;
         host.ip("addr add 2001:db8:e::1/64 dev vpn0 nodad\n\
              link set vpn0 up\n\
              route add default dev vpn0 table 51820\n\
@@ -113,36 +111,19 @@ impl Peer {
     }
 }
 
-/// Two tun interfaces and the thread that carries packets between them. Both go when this is dropped.
-#[derive(Debug)]
-struct Tunnel {
-    /// Closing it ends the thread, and the interfaces with it.
-    stop: Option<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Tunnel {
-    fn dig(here: &Namespace, name_here: &str, there: &Namespace, name_there: &str) -> Result<Self> {
-        let open = |namespace: &Namespace, name: &str| {
-            let opened = namespace.run(|| open_tun(name));
-            opened.with_context(|| format!("make the tun interface {name} in {}", namespace.name()))
-        };
-        let (near, far) = (open(here, name_here)?, open(there, name_there)?);
-        let (stopped, stop) = nix::unistd::pipe().context("make a pipe")?;
-        let thread =
-            thread::Builder::new().name("lab-tunnel".into()).spawn(move || carry(&near, &far, &stopped))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Tunnel {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // A panicked carrier has said so on standard error.
-            let _ = thread.join();
+/// Two tun interfaces and the thread that carries packets between them. They go when it is dropped.
+fn dig(here: &Namespace, name_here: &str, there: &Namespace, name_there: &str) -> Result<Worker> {
+    let open = |namespace: &Namespace, name: &str| {
+        let opened = namespace.run(|| open_tun(name));
+        opened.with_context(|| format!("make the tun interface {name} in {}", namespace.name()))
+    };
+    let (near, far) = (open(here, name_here)?, open(there, name_there)?);
+    Worker::start("lab-tunnel", move |stop| {
+        while stop.wait([near.as_fd(), far.as_fd()]) {
+            carry(&near, &far);
+            carry(&far, &near);
         }
-    }
+    })
 }
 
 /// A tun interface in the namespace of this thread; it lives as long as the file is open (kernel documentation, tuntap).
@@ -165,24 +146,8 @@ fn open_tun(name: &str) -> io::Result<File> {
     }
 }
 
-fn carry(near: &File, far: &File, stopped: &OwnedFd) {
-    loop {
-        let wanted = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut fds = [wanted(stopped.as_fd()), wanted(near.as_fd()), wanted(far.as_fd())];
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => panic!("poll: {errno}"),
-        }
-        if fds[0].any() == Some(true) {
-            return;
-        }
-        carry_waiting(near, far);
-        carry_waiting(far, near);
-    }
-}
-
 /// A packet that the other side does not take (its interface is down) is lost, as packets are.
-fn carry_waiting(from: impl AsFd, to: impl AsFd) {
+fn carry(from: impl AsFd, to: impl AsFd) {
     /// The longest IPv6 packet.
     const WHOLE_PACKET: usize = 65_575;
     let mut packet = [0; WHOLE_PACKET];

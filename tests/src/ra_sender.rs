@@ -4,22 +4,18 @@ use std::{
     io,
     mem::MaybeUninit,
     net::{Ipv6Addr, SocketAddrV6},
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::AsFd as _,
     sync::{Arc, Mutex, PoisonError},
-    thread::{self, JoinHandle},
 };
 
 use anyhow::{Context as _, Result};
-use nix::{
-    errno::Errno,
-    net::if_::if_nametoindex,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-};
+use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
     netns::Namespace,
     packet::{self, ICMPV6, PacketSocket, Sees},
+    worker::{Stop, Worker},
 };
 
 /// All nodes of the link (RFC 4291 §2.7.1) and its Ethernet address (RFC 2464 §7).
@@ -37,9 +33,7 @@ const ROUTER_SOLICITATION: u8 = 133;
 pub struct RaSender {
     shared: Arc<Shared>,
     frames: PacketSocket,
-    /// Closing it ends the thread.
-    stop: Option<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
+    _answerer: Worker,
 }
 
 #[derive(Debug)]
@@ -80,12 +74,9 @@ impl RaSender {
             .with_context(|| format!("open a raw ICMPv6 socket on {interface} of {}", namespace.name()))?;
         let shared = Arc::new(Shared { socket, ifindex, current: Mutex::default() });
         let frames = PacketSocket::open(namespace, interface, Sees::Incoming)?;
-        let (stopped, stop) = nix::unistd::pipe().context("make a pipe")?;
-        let answering = Arc::clone(&shared);
-        let thread = thread::Builder::new()
-            .name("lab-ra-sender".into())
-            .spawn(move || answering.answer_solicitations(&stopped))?;
-        Ok(Self { shared, frames, stop: Some(stop), thread: Some(thread) })
+        let answerer = Arc::clone(&shared);
+        let answerer = Worker::start("lab-ra-sender", move |stop| answerer.answer_solicitations(stop))?;
+        Ok(Self { shared, frames, _answerer: answerer })
     }
 
     /// Sends an ICMPv6 message to all nodes, now, and to those who ask from now on. The kernel fills in the checksum.
@@ -124,16 +115,6 @@ impl RaSender {
     }
 }
 
-impl Drop for RaSender {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // A panicked answerer has said so on standard error.
-            let _ = thread.join();
-        }
-    }
-}
-
 fn open(interface: &str) -> io::Result<(Socket, u32)> {
     let ifindex = if_nametoindex(interface)?;
     let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
@@ -153,19 +134,8 @@ impl Shared {
     }
 
     /// Answers go to all nodes, as RFC 4861 §6.2.6 allows: the asking one may have no address yet.
-    fn answer_solicitations(&self, stopped: &OwnedFd) {
-        loop {
-            let mut fds = [
-                PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
-                PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut fds, PollTimeout::NONE) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => panic!("poll: {errno}"),
-            }
-            if fds[1].any() == Some(true) {
-                return;
-            }
+    fn answer_solicitations(&self, stop: &Stop) {
+        while stop.wait([self.socket.as_fd()]) {
             let mut first_octet = [MaybeUninit::uninit()];
             let Ok(length) = self.socket.recv(&mut first_octet) else { continue };
             // SAFETY: recv wrote `length` octets, here at most one.

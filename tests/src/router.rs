@@ -8,7 +8,7 @@ use mif_core::wire::RouterAdvertisement;
 use crate::{
     internet::Internet,
     isp::Isp,
-    netns::{End, Namespace, mac, veth},
+    netns::{End, Namespace, veth},
     ra_sender::RaSender,
     radvd::Radvd,
     tap::{Seen, Tap},
@@ -50,14 +50,14 @@ impl Router {
     /// The kernel refused a step.
     pub fn new(isp: Isp, link: &Namespace, internet: &Internet) -> Result<Self> {
         let namespace = Namespace::new(isp.name)?;
-        // Its link-local address is fixed: easier to read than one made from a link-layer address.
-        const NO_LINK_LOCAL: u8 = 1;
-        namespace.sysctl("net/ipv6/conf/default/addr_gen_mode", NO_LINK_LOCAL)?;
         namespace.sysctl("net/ipv6/conf/all/forwarding", 1)?;
-        let end = |namespace, interface, number| End { namespace, interface, mac: mac(number) };
+        let end = |namespace, interface, number| End { namespace, interface, number };
         /// Set in the host's end of a cable, where the router's has the provider's number.
         const HOST_SIDE: u16 = 0x100;
         veth(end(&namespace, LAN, isp.number), end(link, isp.name, isp.number | HOST_SIDE))?;
+        // The link-local address on the host's link is fixed: easier to read than one made from a link-layer address.
+        const NO_LINK_LOCAL: u8 = 1;
+        namespace.sysctl(&format!("net/ipv6/conf/{LAN}/addr_gen_mode"), NO_LINK_LOCAL)?;
         // The filter is two policy rules, which only forwarded packets meet: those for the router itself and for multicast
         // groups are found in table local, whose rule comes first. (One rule with `not` would not do: it inverts `iif` as
         // well, see fib_rule_match in the kernel's net/core/fib_rules.c.) Blackhole and not prohibit: such filters are silent.

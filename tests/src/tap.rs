@@ -2,22 +2,18 @@
 
 use std::{
     net::Ipv6Addr,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::AsFd as _,
     sync::{Arc, Condvar, Mutex, MutexGuard},
-    thread::{self, JoinHandle},
     time::SystemTime,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-};
 
 use crate::{
     deadline::Deadline,
     netns::{Namespace, is_link_scope},
     packet::{Headers, PacketSocket, Sees},
+    worker::{Stop, Worker},
 };
 
 /// Octets kept of a packet: all the headers that occur in the lab.
@@ -36,9 +32,7 @@ pub struct Seen {
 #[derive(Debug)]
 pub struct Tap {
     shared: Arc<Shared>,
-    /// Closing it ends the thread.
-    stop: Option<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
+    _reader: Worker,
 }
 
 #[derive(Debug)]
@@ -67,10 +61,9 @@ impl Tap {
             record: Mutex::default(),
             grown: Condvar::new(),
         });
-        let (stopped, stop) = nix::unistd::pipe().context("make a pipe")?;
         let reader = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("lab-tap".into()).spawn(move || reader.read_on(&stopped))?;
-        Ok(Self { shared, stop: Some(stop), thread: Some(thread) })
+        let reader = Worker::start("lab-tap", move |stop| reader.read_until(stop))?;
+        Ok(Self { shared, _reader: reader })
     }
 
     /// All packets that had come in when this was called.
@@ -107,16 +100,6 @@ impl Tap {
     }
 }
 
-impl Drop for Tap {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // A reader that panicked left the record poisoned, which its users were told.
-            let _ = thread.join();
-        }
-    }
-}
-
 impl Shared {
     /// The record, with all that waits in the socket added.
     fn current(&self) -> Result<MutexGuard<'_, Record>> {
@@ -149,32 +132,14 @@ impl Shared {
         }
     }
 
-    fn read_on(&self, stopped: &OwnedFd) {
-        loop {
-            let mut fds = [
-                PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
-                PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut fds, PollTimeout::NONE) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return self.fail(&format!("poll: {errno}")),
-            }
-            if fds[1].any() == Some(true) {
-                return;
-            }
+    fn read_until(&self, stop: &Stop) {
+        while stop.wait([self.socket.as_fd()]) {
             let Ok(mut record) = self.record.lock() else { return };
             self.drain(&mut record);
             if record.failure.is_some() {
                 return;
             }
         }
-    }
-
-    fn fail(&self, message: &str) {
-        if let Ok(mut record) = self.record.lock() {
-            record.failure.get_or_insert(message.to_owned());
-        }
-        self.grown.notify_all();
     }
 }
 

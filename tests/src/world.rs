@@ -5,12 +5,13 @@ use std::net::Ipv6Addr;
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
+    events::Events,
     host::Host,
     internet::Internet,
     isp::{ISP_A, ISP_B, Isp},
-    netns::{End, Namespace, mac, veth},
+    netns::{End, Namespace, veth},
     peer::Peer,
-    router::{Daemon, Router},
+    router::{Daemon, LAN, Router, WAN},
     tap::Seen,
 };
 
@@ -23,6 +24,8 @@ pub struct World {
     /// The machine that `mif` is for.
     pub host: Host,
     routers: Vec<Router>,
+    /// The host's interfaces to the routers.
+    uplinks: Vec<&'static str>,
     /// What is behind the routers.
     pub internet: Internet,
     /// The switch between host and routers, where there is one.
@@ -51,7 +54,9 @@ impl World {
             routers.push(Router::new(isp, host.namespace(), &internet)?);
             host.namespace().ip(&format!("link set {} up", isp.name))?;
         }
-        Ok(Self { host, routers, internet, _switch: None })
+        let world = Self { host, routers, uplinks: vec![ISP_A.name, ISP_B.name], internet, _switch: None };
+        world.wait_for_links()?;
+        Ok(world)
     }
 
     /// A host with one interface ([`SHARED_LINK`]) to a link with the routers of two providers.
@@ -61,7 +66,7 @@ impl World {
     pub fn two_routers_one_link(daemon: Daemon) -> Result<Self> {
         let (host, internet) = (Host::new()?, Internet::new()?);
         let switch = Namespace::new("switch")?;
-        let end = |namespace, interface, number| End { namespace, interface, mac: mac(number) };
+        let end = |namespace, interface, number| End { namespace, interface, number };
         veth(end(host.namespace(), SHARED_LINK, 0x500), end(&switch, "host", 0x501))?;
         let mut routers = Vec::new();
         for isp in [ISP_A, ISP_B] {
@@ -72,9 +77,29 @@ impl World {
             .concat();
         switch.ip(&format!("link add switch type bridge mcast_snooping 0\nlink set switch up\n{ports}"))?;
         host.namespace().ip(&format!("link set {SHARED_LINK} up"))?;
-        let mut world = Self { host, routers, internet, _switch: Some(switch) };
+        let mut world = Self { host, routers, uplinks: vec![SHARED_LINK], internet, _switch: Some(switch) };
+        world.wait_for_links()?;
         world.speak(daemon)?;
         Ok(world)
+    }
+
+    fn wait_for_links(&self) -> Result<()> {
+        for uplink in &self.uplinks {
+            self.host.events().until_ready(self.host.namespace(), uplink)?;
+        }
+        let internet = Events::subscribe(self.internet.namespace())?;
+        for router in &self.routers {
+            internet.until_ready(self.internet.namespace(), router.isp().name)?;
+            let events = Events::subscribe(router.namespace())?;
+            events.until_ready(router.namespace(), LAN)?;
+            events.until_ready(router.namespace(), WAN)?;
+        }
+        Ok(())
+    }
+
+    /// The host's interfaces to the routers.
+    pub fn uplinks(&self) -> &[&'static str] {
+        &self.uplinks
     }
 
     /// Makes every router advertise, and waits until the host is configured.

@@ -23,7 +23,7 @@ pub enum TcBackend {
     Auto,
     /// A TCX link: pinned, gone with the pin.
     Tcx,
-    /// A clsact filter, known by [`PRIORITY`] and [`HANDLE`].
+    /// A clsact filter, known by a priority and a handle of ours.
     Netlink,
 }
 
