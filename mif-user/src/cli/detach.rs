@@ -75,7 +75,7 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     lock.remove().with_context(|| format!("cannot remove {}", lock::path(&global.state_dir()).display()))?;
     if !existed || is_empty(&global.state_dir()) {
         // systemd's RuntimeDirectory or an administrator's: theirs to keep where it cannot be removed.
-        let _ = fs::remove_dir(&global.state_dir());
+        let _ = fs::remove_dir(global.state_dir());
     }
     let text =
         if done.is_empty() { "There was nothing to remove.\n".into() } else { removed(&done).to_string() };

@@ -22,7 +22,10 @@ use super::{
     output,
     reader::Reader,
 };
-use crate::kernel::maps::{Maps, MapsError};
+use crate::{
+    clock,
+    kernel::maps::{Maps, MapsError},
+};
 
 mod report;
 
@@ -113,6 +116,9 @@ fn explain(reader: &Reader, question: &Question<'_>) -> Result<Report> {
         bail!(
             "the maps are not filled yet: no daemon has come up since they were installed; start it: mif daemon"
         );
+    }
+    if clock::netns_cookie().is_ok_and(|cookie| cookie != config.netns_cookie) {
+        output::note("this is another network namespace than the daemon's: sockets made here are left alone");
     }
     let ancestry = match question.cgroup {
         Some(cgroup) => {

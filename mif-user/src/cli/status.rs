@@ -231,16 +231,12 @@ impl Report {
         if cells.is_empty() {
             cells.push(Cell::styled("no socket hook is attached", BAD));
         }
-        let (with, without): (Vec<&Interface>, Vec<_>) = self.interfaces.iter().partition(|link| link.egress);
-        let names =
-            |links: &[&Interface]| links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>().join(", ");
-        if with.is_empty() {
+        let attached: Vec<&str> =
+            self.interfaces.iter().filter(|link| link.egress).map(|link| link.name.as_str()).collect();
+        if attached.is_empty() {
             cells.push(Cell::styled("egress at no interface", WARNING));
         } else {
-            cells.push(format!("egress at {}", names(&with)).into());
-        }
-        if !without.is_empty() {
-            cells.push(Cell::styled(format!("not at {}", names(&without)), FAINT));
+            cells.push(format!("egress at {}", attached.join(", ")).into());
         }
         cells
     }

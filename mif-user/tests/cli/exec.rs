@@ -95,8 +95,11 @@ fn signals() {
     let parent = host.cgroup.to_str().expect("UTF-8");
     // The trap shows that the command heard it, and the exit status that mif waited for it.
     let script = "trap 'echo heard; exit 5' TERM HUP; echo ready; while :; do read line || exit 9; done";
-    for (sent, expected) in [(vec![Signal::SIGTERM], 5), (vec![Signal::SIGHUP], 5), (vec![Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM], 5)]
-    {
+    for (sent, expected) in [
+        (vec![Signal::SIGTERM], 5),
+        (vec![Signal::SIGHUP], 5),
+        (vec![Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM], 5),
+    ] {
         let mut child = host
             .before(&["exec", "--pvd", "b", "--parent", parent, "--"], &["bash", "-c", script])
             .stdin(Stdio::piped())

@@ -127,13 +127,17 @@ pub struct Host {
 
 impl Host {
     pub fn new() -> Self {
-        assert!(nix::unistd::geteuid().is_root(), "this test needs root: it mounts, makes cgroups and loads programs");
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "this test needs root: it mounts, makes cgroups and loads programs"
+        );
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
         ip("link set lo up");
         let folder = Folder::new();
         let mounted = folder.path().join("bpf");
         fs::create_dir(&mounted).expect("a mount point");
-        mount(Some("bpf"), &mounted, Some("bpf"), MsFlags::empty(), Some("mode=0700")).expect("a bpf file system");
+        mount(Some("bpf"), &mounted, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
+            .expect("a bpf file system");
         let name = folder.path().file_name().expect("it has one").to_owned();
         let cgroup = mounts::cgroup2().expect("cgroup2").join(name);
         fs::create_dir(&cgroup).expect("a cgroup");

@@ -13,14 +13,14 @@ fn status_without_a_daemon() {
     let _installation = two_pvds(&host);
     let text = host.run(["status"]).ok();
     for expected in [
-        "not running; the kernel goes on with what it was told 0s ago",
+        "not running; the kernel goes on with what it was told",
         "mode      prefer",
         &format!("connect6, sendmsg6 at cgroup {}", host.cgroup.display()),
         "egress at lo",
         "something to look at",
         "checksum: 3",
         "lo/fe80::a",
-        "29m 5",
+        "29m",
         "strict  lo/fe80::b",
     ] {
         assert!(text.contains(expected), "{expected:?} in\n{text}");
@@ -29,10 +29,37 @@ fn status_without_a_daemon() {
     let status = host.run(["status", "--json"]).json();
     assert_eq!(status["daemon"]["running"], json!(false));
     assert_eq!(status["effective_mode"], json!("prefer"));
-    assert_eq!(status["interfaces"], json!([{"name": "lo", "ifindex": LOOPBACK, "up": true, "egress": true}]));
+    assert_eq!(
+        status["interfaces"],
+        json!([{"name": "lo", "ifindex": LOOPBACK, "up": true, "egress": true}])
+    );
     assert_eq!(status["pvds"][0]["id"], json!("lo/fe80::a"));
     assert_eq!(status["policies"][0]["groups"], json!([["lo/fe80::b"]]));
     assert_eq!(status["problems"], json!(["something to look at"]));
+}
+
+#[test]
+fn colours() {
+    let host = Host::new();
+    let _installation = two_pvds(&host);
+    for (variables, coloured) in
+        [(vec![], false), (vec!["CLICOLOR_FORCE"], true), (vec!["CLICOLOR_FORCE", "NO_COLOR"], false)]
+    {
+        let mut command = host.mif(["status"]);
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        command.envs(variables.iter().map(|variable| (variable, "1")));
+        assert_eq!(run(&mut command).ok().contains('\x1b'), coloured, "{variables:?}");
+    }
+}
+
+#[test]
+fn another_network_namespace_is_said() {
+    let host = Host::new();
+    let _installation = two_pvds(&host);
+    let ask = ["explain", "2001:db8:f::80"];
+    assert_eq!(host.run(ask).err, "");
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("root");
+    assert!(host.run(ask).err.contains("another network namespace than the daemon's"));
 }
 
 #[test]
@@ -101,9 +128,17 @@ fn explanations() {
     // Arguments, the policy's mode, and verdict, reason, PvD and source of connect.
     for (arguments, mode, connect) in [
         (vec![far], "prefer", json!(["apply", "applied", "lo/fe80::a", "2001:db8:a::10"])),
-        (vec!["--cgroup", cgroup, far], "strict", json!(["apply", "applied", "lo/fe80::b", "2001:db8:b::10"])),
+        (
+            vec!["--cgroup", cgroup, far],
+            "strict",
+            json!(["apply", "applied", "lo/fe80::b", "2001:db8:b::10"]),
+        ),
         (vec!["--cgroup", below, far], "strict", json!(["apply", "applied", "lo/fe80::b", "2001:db8:b::10"])),
-        (vec!["--cgroup", relative, far], "strict", json!(["apply", "applied", "lo/fe80::b", "2001:db8:b::10"])),
+        (
+            vec!["--cgroup", relative, far],
+            "strict",
+            json!(["apply", "applied", "lo/fe80::b", "2001:db8:b::10"]),
+        ),
         (
             vec!["--source", "2001:db8:b::10", far],
             "prefer",
@@ -115,7 +150,11 @@ fn explanations() {
             json!(["refuse", "vetoed", "lo/fe80::a", null]),
         ),
         (unknown.to_vec(), "prefer", json!(["pass", "unknown-source", null, null])),
-        (vec!["--interface", "lo", far], "prefer", json!(["apply", "applied", "lo/fe80::a", "2001:db8:a::10"])),
+        (
+            vec!["--interface", "lo", far],
+            "prefer",
+            json!(["apply", "applied", "lo/fe80::a", "2001:db8:a::10"]),
+        ),
         (vec!["fe80::1%lo"], "prefer", json!(["pass", "not-ours", null, null])),
         (vec!["::ffff:192.0.2.1"], "prefer", json!(["pass", "ipv4", null, null])),
     ] {
@@ -131,7 +170,7 @@ fn explanations() {
     let text = host.run(["explain", "--cgroup", cgroup, far]).ok();
     for expected in [
         &format!("strict, of {cgroup}: lo/fe80::b"),
-        "lo/fe80::b: source 2001:db8:b::10, interface lo, next hop fe80::b, for 29m 5",
+        "lo/fe80::b: source 2001:db8:b::10, interface lo, next hop fe80::b, for 29m",
         "from 2001:db8:b::10 by lo",
         "applied: source and interface of one PvD were set",
         "from 2001:db8:b::10; the interface follows at tc egress",
@@ -152,11 +191,16 @@ fn maps_decoded() {
     let host = Host::new();
     let _installation = two_pvds(&host);
     let text = host.run(["map"]).ok();
-    for heading in ["CONFIG", "POLICY", "VIEW", "DECISION", "SOURCE", "PVD", "STATS", "EVENTS", "SOCKET", "GATE"] {
+    for heading in
+        ["CONFIG", "POLICY", "VIEW", "DECISION", "SOURCE", "PVD", "STATS", "EVENTS", "SOCKET", "GATE"]
+    {
         assert!(text.lines().any(|line| line.starts_with(&format!("{heading}  "))), "{heading} in\n{text}");
     }
     let decisions = host.run(["map", "DECISION"]).ok();
-    assert!(decisions.contains("1     ::/0         use      lo/fe80::b  2001:db8:b::10  lo         fe80::b"), "{decisions}");
+    assert!(
+        decisions.contains("1     ::/0         use      lo/fe80::b  2001:db8:b::10  lo         fe80::b"),
+        "{decisions}"
+    );
     let maps = host.run(["map", "--json"]).json();
     assert_eq!(maps["config"]["strict"], json!(true));
     assert_eq!(maps["policy"][0]["mode"], json!("strict"));
@@ -174,7 +218,9 @@ fn policies_listed() {
     let text = host.run(["policy", "list"]).ok();
     assert!(text.contains("strict  lo/fe80::b  1     command"), "{text}");
     let mut installation = installation;
-    let id = fs::metadata(&host.cgroup).map(|metadata| std::os::unix::fs::MetadataExt::ino(&metadata)).expect("there");
+    let id = fs::metadata(&host.cgroup)
+        .map(|metadata| std::os::unix::fs::MetadataExt::ino(&metadata))
+        .expect("there");
     installation.maps.remove_policy(id).expect("removed");
     assert!(host.run(["policy", "list"]).ok().contains("No cgroup has a policy"));
     assert_eq!(host.run(["policy", "list", "--json"]).json(), json!([]));

@@ -136,12 +136,24 @@ fn a_reader_that_goes_is_no_error() {
 fn doctor_reports_as_json() {
     let folder = Folder::new();
     let mut command = mif(["doctor", "--json"]);
-    let ran = run(command.arg("--state-dir").arg(folder.path()).arg("--bpffs").arg(folder.path().join("mif")));
+    let ran =
+        run(command.arg("--state-dir").arg(folder.path()).arg("--bpffs").arg(folder.path().join("mif")));
     let checks: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
     let checks = checks.as_array().expect("an array");
     let missing = checks.iter().any(|check| check["verdict"] == "missing");
     assert_eq!(ran.status, Some(i32::from(missing)), "{checks:?}");
-    for wanted in ["privileges", "kernel", "BTF", "cgroup2", "bpffs", "programs", "tc", "daemon", "pins", "policy rules"] {
+    for wanted in [
+        "privileges",
+        "kernel",
+        "BTF",
+        "cgroup2",
+        "bpffs",
+        "programs",
+        "tc",
+        "daemon",
+        "pins",
+        "policy rules",
+    ] {
         assert!(checks.iter().any(|check| check["check"] == wanted), "{wanted} in {checks:?}");
     }
     for check in checks.iter().filter(|check| check["verdict"] == "missing") {
