@@ -182,7 +182,7 @@ fn interfaces_are_attached_once_and_again_after_their_index_was_reused() {
         let peer = Namespace::new("peer")?;
         let cable = || {
             let end = |namespace, number| End { namespace, interface: "up0", number };
-            veth(end(&namespace, 1), end(&peer, 2))
+            veth(end(&namespace, 0x11), end(&peer, 0x12))
         };
         cable()?;
         let ifindex = namespace.run(|| nix::net::if_::if_nametoindex("up0"))?;
