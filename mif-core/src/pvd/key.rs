@@ -13,22 +13,13 @@ pub struct PvdName(String);
 
 impl From<&DomainName> for PvdName {
     fn from(name: &DomainName) -> Self {
-        Self(Text(name).to_string().to_ascii_lowercase())
+        Self(name.as_str().to_ascii_lowercase())
     }
 }
 
 impl fmt::Display for PvdName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// A domain name's text, which its serialised form is.
-struct Text<'a>(&'a DomainName);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.serialize(f)
     }
 }
 
@@ -131,7 +122,7 @@ mod tests {
             (PvdKey::Interface { ifindex: 2 }, "a%b/c", "a\\037b\\047c"),
             (implicit(2, "fe80::1"), "eth0", "eth0/fe80::1"),
             (explicit(2, "Example.ORG"), "eth0", "example.org%eth0"),
-            (explicit(2, "a/b%c\u{1b}[2J"), "eth0", "a\\047b\\037c\\027[2j%eth0"),
+            (explicit(2, "A_b-1.example"), "eth0", "a_b-1.example%eth0"),
         ] {
             assert_eq!(key.id(link), id);
             assert_eq!(key.ifindex(), 2);

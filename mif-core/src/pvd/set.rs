@@ -7,11 +7,11 @@ use std::{
 };
 
 use mif_common::abi::PvdIndex;
-use thiserror::Error;
 
 use super::{
     change::{Change, Journal, What},
     event::Event,
+    find::{FindError, find},
     index::Indices,
     key::PvdKey,
     learnt::Pvd,
@@ -46,31 +46,6 @@ pub struct PvdSet {
     /// Number of the dump that is under way or was last.
     pub(super) dump: u64,
     pub(super) dumping: bool,
-}
-
-/// Why [`PvdSet::find`] found nothing.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum FindError {
-    /// No PvD is called so.
-    #[error("there is no PvD {wanted:?}; PvDs here: {}", list(.known))]
-    Unknown {
-        /// What was looked for.
-        wanted: String,
-        /// The ids of all PvDs.
-        known: Vec<String>,
-    },
-    /// Several ids begin so.
-    #[error("{wanted:?} can be any of {}; say more of it", list(.candidates))]
-    Ambiguous {
-        /// What was looked for.
-        wanted: String,
-        /// The ids that begin so.
-        candidates: Vec<String>,
-    },
-}
-
-fn list(ids: &[String]) -> String {
-    if ids.is_empty() { "none".into() } else { ids.join(", ") }
 }
 
 impl PvdSet {
@@ -146,28 +121,9 @@ impl PvdSet {
     /// # Errors
     /// When there is none, or several.
     pub fn find(&self, wanted: &str) -> Result<PvdIndex, FindError> {
-        let all: Vec<(PvdIndex, String)> =
+        let known: Vec<(PvdIndex, String)> =
             self.indices.iter().filter_map(|(index, key)| Some((index, self.id(key)?))).collect();
-        if let Some((index, _)) = all.iter().find(|(_, id)| id == wanted) {
-            return Ok(*index);
-        }
-        if let Ok(number) = wanted.parse()
-            && self.indices.key(number).is_some()
-        {
-            return Ok(number);
-        }
-        let begins =
-            |id: &str| id.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted));
-        let wanted = wanted.to_owned();
-        let candidates: Vec<_> = all.iter().filter(|(_, id)| !wanted.is_empty() && begins(id)).collect();
-        match candidates[..] {
-            [(index, _)] => Ok(*index),
-            [] => Err(FindError::Unknown { known: all.into_iter().map(|(_, id)| id).collect(), wanted }),
-            _ => Err(FindError::Ambiguous {
-                candidates: candidates.into_iter().map(|(_, id)| id.clone()).collect(),
-                wanted,
-            }),
-        }
+        find(&known, wanted)
     }
 
     /// The PvD of exactly this id.

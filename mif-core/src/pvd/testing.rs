@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use ipnet::Ipv6Net;
-use serde::{
-    Deserialize, Serialize,
-    de::{IntoDeserializer, value},
-};
+use serde::Serialize;
 
 use super::{
     event::{Address, Event, KernelRoute, Link, RouteProtocol},
@@ -47,7 +44,7 @@ pub(super) fn net(text: &str) -> Ipv6Net {
 }
 
 pub(super) fn name(text: &str) -> DomainName {
-    DomainName::deserialize(IntoDeserializer::<value::Error>::into_deserializer(text)).expect("a name")
+    text.parse().expect("a name")
 }
 
 /// How a unit variant serialises.

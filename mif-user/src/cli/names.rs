@@ -8,7 +8,7 @@ use std::{
 
 use mif_common::abi::{NO_PVD, PvdIndex};
 
-use crate::{kernel::mounts, state::State};
+use crate::{daemon::watch, kernel::mounts, state::State};
 
 /// Shown where there is nothing.
 pub const NOTHING: &str = "-";
@@ -19,32 +19,17 @@ pub struct Names {
     state: Option<State>,
 }
 
-/// Why a PvD cannot be named so.
-#[derive(Debug, Eq, PartialEq, thiserror::Error)]
-pub enum FindError {
-    /// Nothing is called so.
-    #[error("there is no PvD {wanted:?}; {}", existing(known))]
-    Unknown {
-        /// What was asked for.
-        wanted: String,
-        /// The ids that exist.
-        known: Vec<String>,
-    },
-    /// Several begin so.
-    #[error("several PvDs begin with {wanted:?}: {}; write more of the one you mean", matches.join(", "))]
-    Ambiguous {
-        /// What was asked for.
-        wanted: String,
-        /// The ids that begin so.
-        matches: Vec<String>,
-    },
-}
+impl watch::Names for Names {
+    fn pvd(&self, index: PvdIndex) -> Option<String> {
+        self.pvd(index)
+    }
 
-fn existing(known: &[String]) -> String {
-    if known.is_empty() {
-        "none exists now".into()
-    } else {
-        format!("those that exist: {}", known.join(", "))
+    fn interface(&self, ifindex: u32) -> Option<String> {
+        self.link(ifindex)
+    }
+
+    fn cgroup(&self, id: u64) -> Option<PathBuf> {
+        self.cgroup_if_any(id)
     }
 }
 
@@ -98,28 +83,6 @@ impl Names {
     }
 }
 
-/// The PvD named by its id, its index, or an unambiguous beginning of its id; the control socket understands the same.
-///
-/// # Errors
-/// When there is none, or several begin so.
-pub fn find_pvd(known: &[(PvdIndex, String)], wanted: &str) -> Result<PvdIndex, FindError> {
-    let exact =
-        known.iter().find(|(index, id)| id.eq_ignore_ascii_case(wanted) || index.to_string() == wanted);
-    if let Some((index, _)) = exact {
-        return Ok(*index);
-    }
-    let begins = |id: &str| id.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted));
-    let matches: Vec<&(PvdIndex, String)> = known.iter().filter(|(_, id)| begins(id)).collect();
-    let ids = |pvds: &mut dyn Iterator<Item = &(PvdIndex, String)>| pvds.map(|(_, id)| id.clone()).collect();
-    match matches.as_slice() {
-        [] => Err(FindError::Unknown { wanted: wanted.into(), known: ids(&mut known.iter()) }),
-        [(index, _)] => Ok(*index),
-        several => {
-            Err(FindError::Ambiguous { wanted: wanted.into(), matches: ids(&mut several.iter().copied()) })
-        }
-    }
-}
-
 /// The directory with an inode number, which is what a cgroup's id is.
 fn find_inode(directory: &Path, inode: u64) -> Option<PathBuf> {
     if fs::metadata(directory).ok()?.ino() == inode {
@@ -135,43 +98,6 @@ fn find_inode(directory: &Path, inode: u64) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pvds_by_name() {
-        let known: Vec<(PvdIndex, String)> =
-            [(1, "eth0/fe80::1"), (2, "eth0/fe80::2"), (3, "eth0"), (12, "Isp.example%eth1")]
-                .map(|(index, id)| (index, id.to_owned()))
-                .into();
-        for (wanted, expected) in [
-            ("eth0/fe80::1", Ok(1)),
-            ("eth0", Ok(3)),
-            ("12", Ok(12)),
-            ("isp", Ok(12)),
-            ("ISP.EXAMPLE%eth1", Ok(12)),
-            (
-                "eth0/",
-                Err(
-                    "several PvDs begin with \"eth0/\": eth0/fe80::1, eth0/fe80::2; write more of the one you mean",
-                ),
-            ),
-            (
-                "wlan0",
-                Err(
-                    "there is no PvD \"wlan0\"; those that exist: eth0/fe80::1, eth0/fe80::2, eth0, Isp.example%eth1",
-                ),
-            ),
-        ] {
-            assert_eq!(
-                find_pvd(&known, wanted).map_err(|error| error.to_string()),
-                expected.map_err(str::to_owned),
-                "{wanted}"
-            );
-        }
-        assert_eq!(
-            find_pvd(&[], "x").expect_err("none").to_string(),
-            "there is no PvD \"x\"; none exists now"
-        );
-    }
 
     #[test]
     fn numbers_without_a_name() {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, process::ExitCode};
 use anyhow::Result;
 use mif_common::abi::{self, PvdIndex, pvd_flags};
 use mif_core::{
-    pvd::snapshot::PvdSnapshot,
+    pvd::{find::find, snapshot::PvdSnapshot},
     select::{tables::TableStore as _, world::Origin},
     time::Time,
 };
@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{
     Global,
     format::{counted, deadline, remaining, remaining_seconds},
-    names::{NOTHING, Names, find_pvd},
+    names::{NOTHING, Names},
     output::{self, Cell, FAINT, Table, WARNING},
     reader::Reader,
 };
@@ -74,7 +74,7 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         None => output::show(&List(rows), args.json)?,
         Some(wanted) => {
             let known: Vec<_> = rows.iter().map(|row| (row.index, row.id.clone())).collect();
-            let index = find_pvd(&known, wanted)?;
+            let index = find(&known, wanted)?;
             rows.retain(|row| row.index == index);
             for row in rows {
                 output::show(&details::Details { row, now: reader.now }, args.json)?;

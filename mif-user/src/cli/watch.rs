@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use mif_common::{Reason, abi};
+use mif_common::Reason;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -17,13 +17,14 @@ use nix::{
 use super::{
     Global,
     format::printable,
-    names::{NOTHING, Names},
+    names::NOTHING,
     output::{self, BAD, FAINT, GOOD, WARNING},
     reader::{self, Reader},
 };
 use crate::{
     clock,
     control::{self, ControlError, KernelEvent, Notice},
+    daemon::watch,
     kernel::maps,
 };
 
@@ -112,10 +113,8 @@ fn read_ring(global: &Global, printer: &mut Printer) -> Result<()> {
     output::note("no daemon runs: showing the kernel's events only, each of which one reader sees");
     let period = PollTimeout::try_from(DAEMON_CHECK).expect("a second fits");
     loop {
-        while let Some(item) = ring.next() {
-            if let Ok(event) = bytemuck::try_pod_read_unaligned::<abi::Event>(&item)
-                && !printer.print(&Notice::Kernel(kernel_event(&names, &event)))?
-            {
+        for event in watch::drain(&mut ring) {
+            if !printer.print(&watch::notice(&event, &names))? {
                 return Ok(());
             }
         }
@@ -128,24 +127,6 @@ fn read_ring(global: &Global, printer: &mut Printer) -> Result<()> {
         if reader::daemon(&global.state_dir())?.is_some() && control::socket(&global.state_dir()).exists() {
             return Ok(());
         }
-    }
-}
-
-/// An event of the kernel with the names of its numbers.
-#[must_use]
-pub fn kernel_event(names: &Names, event: &abi::Event) -> KernelEvent {
-    KernelEvent {
-        at: event.at,
-        hook: abi::Hook::name(event.hook).into(),
-        reason: Reason::from_raw(event.reason)
-            .map_or_else(|| format!("reason {}", event.reason), |it| it.name().into()),
-        pvd: names.pvd(event.pvd),
-        source: event.source.into(),
-        destination: event.destination.into(),
-        interface: names.link(event.ifindex),
-        cgroup: names.cgroup_if_any(event.cgroup),
-        pid: (event.pid != 0).then_some(event.pid),
-        suppressed: event.suppressed,
     }
 }
 
@@ -202,7 +183,10 @@ fn at(nanos: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mif_common::abi;
+
     use super::{super::output::plain, *};
+    use crate::cli::names::Names;
 
     fn address(text: &str) -> mif_common::Addr {
         text.parse::<std::net::Ipv6Addr>().expect("a literal").into()
@@ -210,7 +194,7 @@ mod tests {
 
     #[test]
     fn lines() {
-        let event = |event| Notice::Kernel(kernel_event(&Names::default(), &event));
+        let event = |event| watch::notice(&event, &Names::default());
         for (notice, expected) in [
             (
                 event(abi::Event {

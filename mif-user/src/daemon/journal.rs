@@ -14,7 +14,7 @@ use std::{
 
 use mif_core::{
     time::Time,
-    wire::{DomainName, NdOption, RouterAdvertisement},
+    wire::{NdOption, RouterAdvertisement},
 };
 use serde::{Deserialize, Serialize};
 
@@ -87,12 +87,8 @@ impl Journal {
 /// One router may speak for several explicit PvDs and for an implicit one (RFC 8801 §3.2).
 fn key(heard: &Heard) -> (u32, Ipv6Addr, Option<String>) {
     let pvd = heard.advertisement.options.iter().find_map(|option| match option {
-        NdOption::Pvd(pvd) => Some(lower_case(&pvd.id)),
+        NdOption::Pvd(pvd) => Some(pvd.id.as_str().to_ascii_lowercase()),
         _ => None,
     });
     (heard.ifindex, heard.router, pvd)
-}
-
-fn lower_case(name: &DomainName) -> String {
-    name.to_string().to_ascii_lowercase()
 }

@@ -1,6 +1,6 @@
 //! The daemon: sockets and timers send messages to one task, which owns the PvDs and writes the maps.
 //!
-//! * [`run()`]: start, the loop, the end.
+//! * [`run()`]: start, the loop, the end; `intake`: what comes in; `report`: what goes out beside the maps.
 //! * [`owner`]: the state of that task.
 //! * [`filter`]: which interfaces are ours.
 //! * [`soliciting`]: Router Solicitations, interface by interface.
@@ -17,8 +17,10 @@ use crate::{
 };
 
 pub mod filter;
+mod intake;
 pub mod journal;
 pub mod owner;
+mod report;
 mod run;
 pub mod server;
 pub mod soliciting;

@@ -1,55 +1,46 @@
 //! Start, the loop, the end.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use mif_core::{
-    pvd::{Limits, Preferences, PvdSet, event::Event},
+    pvd::{Limits, Preferences, PvdSet},
     time::{Deadline, Time},
-    wire::{ChecksumMode, PacketMeta, RouterAdvertisement},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{broadcast, mpsc},
 };
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     Options,
     filter::Filter,
-    journal::{Heard, Journal},
+    journal::Journal,
     owner::{HostPolicy, Owner},
     server::{self, Call},
     soliciting::Soliciting,
-    watch::{self, Names, Ring},
+    watch::{self, Ring},
 };
 use crate::{
     clock::{self, Timer},
-    control::{self, Notice, Reply, Request},
+    control::{self, Notice, Request},
     kernel::{
         mounts,
         pins::{self, Installation, Origin, Plan},
     },
     lock,
     net::{
-        CHANNEL_MESSAGES, Loss, Message,
+        CHANNEL_MESSAGES,
         netlink::Monitor,
         ra::{RaMessage, RaSocket},
     },
     policy::{self, Policies},
-    state::{FORMAT, Link, State},
+    state::State,
 };
 
 /// Notices that wait for a slow watcher; what is older is lost to it.
 const NOTICES: usize = 256;
-
-/// The state file is written at most this often: under a flood of advertisements nobody reads every version.
-const STATE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Runs the daemon until SIGTERM or SIGINT.
 ///
@@ -84,27 +75,27 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 /// The state of the one task.
-struct Daemon<'a> {
-    options: &'a Options,
-    owner: Owner,
-    filter: Filter,
-    soliciting: Soliciting,
-    journal: Journal,
-    links: BTreeMap<u32, mif_core::pvd::event::Link>,
-    refused: BTreeMap<String, u64>,
+pub(super) struct Daemon<'a> {
+    pub(super) options: &'a Options,
+    pub(super) owner: Owner,
+    pub(super) filter: Filter,
+    pub(super) soliciting: Soliciting,
+    pub(super) journal: Journal,
+    pub(super) links: BTreeMap<u32, mif_core::pvd::event::Link>,
+    pub(super) refused: BTreeMap<String, u64>,
     /// What was wrong at the start and stays so.
-    warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
     /// Advertisements that came before the first dump was complete.
-    early: Vec<RaMessage>,
+    pub(super) early: Vec<RaMessage>,
     /// The first dump is complete: the maps may be changed.
-    synchronised: bool,
+    pub(super) synchronised: bool,
     /// The maps and the state file say what this daemon found; systemd was told.
-    ready: bool,
-    started: Time,
+    pub(super) ready: bool,
+    pub(super) started: Time,
     /// When the state file is due, and the journal with it.
-    state_due: Option<Time>,
-    state_written: Time,
-    notices: broadcast::Sender<Notice>,
+    pub(super) state_due: Option<Time>,
+    pub(super) state_written: Time,
+    pub(super) notices: broadcast::Sender<Notice>,
 }
 
 impl<'a> Daemon<'a> {
@@ -259,218 +250,12 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Tells the log and the watchers what changed.
-    fn tell(&mut self, cause: Time, operations: usize) {
-        let changes = self.owner.take_changes();
-        if operations == 0 && changes.is_empty() {
-            return;
-        }
-        for change in changes {
-            debug!("{change}");
-            // Nobody may be watching.
-            let _ = self.notices.send(Notice::Pvd(change));
-        }
-        let now = clock::now();
-        if operations > 0 {
-            let took = cause.until(now);
-            let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-            debug!("{operations} table entries changed within {} µs", took / 1000);
-            let _ = self.notices.send(Notice::Tables { at: now.0, operations, took });
-        }
-        self.state_is_stale(now);
-    }
-
-    fn state_is_stale(&mut self, now: Time) {
-        if self.state_due.is_none() {
-            self.state_due = Some(self.state_written.after(STATE_INTERVAL).max(now));
-        }
-    }
-
     fn next_deadline(&self) -> Deadline {
         [self.owner.set.next_deadline(), self.soliciting.next_deadline(), self.state_due]
             .into_iter()
             .flatten()
             .min()
             .map_or(Deadline::NEVER, Deadline::at)
-    }
-
-    fn message(&mut self, message: Message) {
-        match message {
-            Message::Event(event) => self.event(event),
-            Message::ForeignRules(rules) => {
-                self.owner.foreign_rules(rules.into_iter().map(|rule| rule.text).collect());
-                self.state_is_stale(clock::now());
-            }
-            Message::RouterAdvertisement(message) if self.synchronised => self.advertisement(message),
-            Message::RouterAdvertisement(message) => self.early.push(message),
-            Message::Lost(loss) => {
-                let (what, count) = match loss {
-                    Loss::RouterAdvertisements(count) => ("router-advertisement-buffer-full", count.into()),
-                    Loss::NetlinkOverrun => ("netlink-overrun", 1),
-                    Loss::NetlinkUnreadable => ("netlink-unreadable", 1),
-                };
-                self.refuse(what, count);
-            }
-        }
-    }
-
-    fn event(&mut self, event: Event) {
-        let now = clock::now();
-        let Some(event) = self.filter.pass(event) else { return };
-        match &event {
-            Event::Link(link) => {
-                self.links.insert(link.ifindex, link.clone());
-                if self.filter.takes(link.ifindex) {
-                    self.soliciting.link(link, now);
-                }
-                if !link.up {
-                    self.journal.forget_link(link.ifindex);
-                }
-                self.state_is_stale(now);
-            }
-            Event::LinkGone { ifindex } => {
-                self.links.remove(ifindex);
-                self.soliciting.gone(*ifindex);
-                self.journal.forget_link(*ifindex);
-            }
-            _ => {}
-        }
-        let complete = event == Event::ResyncEnd;
-        self.owner.event(event, now);
-        if complete && !self.synchronised {
-            self.synchronise(now);
-        }
-    }
-
-    /// The first dump is complete: hear again what routers said before this start, then what they said meanwhile.
-    fn synchronise(&mut self, now: Time) {
-        self.synchronised = true;
-        for name in self.filter.missing() {
-            let warning = format!("interface {name} does not exist (yet); `ip link` lists those that do");
-            warn!("{warning}");
-            self.warnings.push(warning);
-        }
-        for Heard { ifindex, router, at, advertisement } in self.journal.replay() {
-            if self.links.get(&ifindex).is_some_and(|link| link.up) {
-                self.owner.event(Event::RouterAdvertisement { ifindex, router, advertisement }, at);
-            }
-        }
-        self.owner.expire(now);
-        for message in std::mem::take(&mut self.early) {
-            self.advertisement(message);
-        }
-    }
-
-    fn advertisement(&mut self, message: RaMessage) {
-        let RaMessage { ifindex, source, destination, hop_limit, bytes, received } = message;
-        if !self.filter.takes(ifindex) {
-            return;
-        }
-        let meta = PacketMeta { source, destination, hop_limit, checksum: ChecksumMode::VerifiedByKernel };
-        let parsed = match RouterAdvertisement::parse_packet(&meta, &bytes) {
-            Ok(parsed) => parsed,
-            Err(error) => {
-                debug!("from {source} on {}: {error}", self.filter.name(ifindex).unwrap_or("?"));
-                return self.refuse(&format!("advertisement-{}", error.name()), 1);
-            }
-        };
-        for ignored in &parsed.ignored {
-            debug!("from {source}: {ignored}");
-            self.refuse(&format!("option-{}", ignored.reason.name()), 1);
-        }
-        let advertisement = parsed.advertisement;
-        self.soliciting.heard(ifindex, &advertisement);
-        let heard = Heard { ifindex, router: source, at: received, advertisement: advertisement.clone() };
-        self.journal.hear(heard);
-        self.owner.event(Event::RouterAdvertisement { ifindex, router: source, advertisement }, received);
-        self.state_is_stale(received);
-    }
-
-    fn refuse(&mut self, what: &str, count: u64) {
-        *self.refused.entry(what.to_owned()).or_default() += count;
-        self.state_is_stale(clock::now());
-    }
-
-    fn request(&mut self, request: Request) -> Reply {
-        match request {
-            Request::Watch => Reply::Watching,
-            Request::Attach { cgroup, groups, mode } => {
-                let groups = match self.owner.resolve(groups) {
-                    Ok(groups) => groups,
-                    Err(error) => return Reply::Refused(error.to_string()),
-                };
-                match self.owner.policies.attach(&cgroup, groups, mode, policy::Origin::Command) {
-                    Ok(policy) => self.in_force(Reply::Policy(policy)),
-                    Err(error) => Reply::Refused(error.to_string()),
-                }
-            }
-            Request::Detach { cgroup } => match self.owner.policies.detach(&cgroup) {
-                Ok(policy) => self.in_force(Reply::Policy(policy)),
-                Err(error) => Reply::Refused(error.to_string()),
-            },
-        }
-    }
-
-    /// The answer once the maps say what the policies say.
-    fn in_force(&mut self, reply: Reply) -> Reply {
-        let now = clock::now();
-        self.owner.policies_changed();
-        self.owner.commit(now);
-        self.write_state(now);
-        match self.owner.problems().first() {
-            Some(problem) => {
-                error!("{problem}");
-                Reply::Refused(problem.clone())
-            }
-            None => reply,
-        }
-    }
-
-    fn write_state(&mut self, now: Time) {
-        self.state_due = None;
-        self.state_written = now;
-        let attached: &BTreeSet<u32> = self.owner.attached();
-        let link = |link: &mif_core::pvd::event::Link| Link {
-            ifindex: link.ifindex,
-            name: link.name.clone(),
-            up: link.up,
-            egress: attached.contains(&link.ifindex),
-        };
-        let mut refused = self.refused.clone();
-        refused
-            .extend(self.owner.set.refused().iter().map(|(reason, count)| (reason.name().to_owned(), count)));
-        let state = State {
-            format: FORMAT,
-            pid: std::process::id(),
-            started: self.started,
-            written: now,
-            mode: self.options.mode,
-            foreign_rules: self.owner.current_foreign_rules().to_vec(),
-            foreign_rules_observed: self.options.observe_foreign_rules,
-            links: self.links.values().map(link).collect(),
-            pvds: self.owner.snapshot(now),
-            policies: self.owner.policies.iter().cloned().collect(),
-            refused,
-            problems: self.warnings.iter().chain(self.owner.problems()).cloned().collect(),
-        };
-        let written = state.write(&self.options.state_dir).and_then(|()| self.journal.write());
-        if let Err(error) = written {
-            warn!("cannot write the state to {}: {error}", self.options.state_dir.display());
-        }
-    }
-}
-
-impl Names for Daemon<'_> {
-    fn pvd(&self, index: u32) -> Option<String> {
-        self.owner.set.id_of(index)
-    }
-
-    fn interface(&self, ifindex: u32) -> Option<String> {
-        self.filter.name(ifindex).map(str::to_owned)
-    }
-
-    fn cgroup(&self, id: u64) -> Option<PathBuf> {
-        self.owner.policies.iter().find(|policy| policy.cgroup_id == id).map(|policy| policy.cgroup.clone())
     }
 }
 

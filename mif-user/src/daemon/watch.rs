@@ -24,14 +24,14 @@ pub trait Names {
     fn cgroup(&self, id: u64) -> Option<std::path::PathBuf>;
 }
 
-/// An event of the ring with names.
+/// A notice of an event.
 #[must_use]
-pub fn named(event: &Event, names: &impl Names) -> KernelEvent {
-    KernelEvent {
+pub fn notice(event: &Event, names: &impl Names) -> Notice {
+    let reason = Reason::from_raw(event.reason);
+    Notice::Kernel(KernelEvent {
         at: event.at,
         hook: Hook::name(event.hook).into(),
-        reason: Reason::from_raw(event.reason)
-            .map_or_else(|| event.reason.to_string(), |reason| reason.name().into()),
+        reason: reason.map_or_else(|| format!("reason {}", event.reason), |reason| reason.name().into()),
         pvd: names.pvd(event.pvd),
         source: event.source.into(),
         destination: event.destination.into(),
@@ -39,7 +39,7 @@ pub fn named(event: &Event, names: &impl Names) -> KernelEvent {
         cgroup: names.cgroup(event.cgroup),
         pid: (event.pid != 0).then_some(event.pid),
         suppressed: event.suppressed,
-    }
+    })
 }
 
 /// The ring, read only while somebody watches: a daemon that nobody watches is not woken by traffic.
@@ -83,10 +83,4 @@ pub fn drain(ring: &mut RingBuf<MapData>) -> Vec<Event> {
         events.extend(bytemuck::try_pod_read_unaligned::<Event>(&item).ok());
     }
     events
-}
-
-/// A notice of an event.
-#[must_use]
-pub fn notice(event: &Event, names: &impl Names) -> Notice {
-    Notice::Kernel(named(event, names))
 }

@@ -14,7 +14,10 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
 };
 
-use mif_core::time::Time;
+use mif_core::{
+    time::Time,
+    wire::{ALL_ROUTERS, ROUTER_ADVERTISEMENT, RouterSolicitation},
+};
 use nix::{
     errno::Errno,
     sys::socket::{
@@ -34,20 +37,8 @@ pub const RECEIVE_BUFFER: usize = 1 << 20;
 /// The largest IPv6 payload without jumbograms (RFC 8200 §4.5).
 const DATAGRAM: usize = 65_535;
 
-/// RFC 4861 §4.1
-const ROUTER_SOLICITATION: u8 = 133;
-
-/// RFC 4861 §4.2
-const ROUTER_ADVERTISEMENT: u8 = 134;
-
-/// RFC 4861 §4.6.1
-const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
-
 /// RFC 4861 §6.1.1: what a Neighbor Discovery message must arrive with, so that no router forwarded it.
 const HOP_LIMIT: libc::c_int = 255;
-
-/// RFC 4291 §2.7.1
-const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 
 /// An ICMPv6 message of type 134 as it came.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -163,7 +154,9 @@ impl RaSocket {
     /// # Errors
     /// [`SolicitError`]. Nothing waits: a socket buffer that is full is an error too.
     pub fn send_rs(&self, ifindex: u32) -> Result<(), SolicitError> {
-        let solicitation = router_solicitation(ethernet_address(ifindex)?);
+        let address = ethernet_address(ifindex)?.map(|address| address.to_vec());
+        let solicitation =
+            RouterSolicitation { source_link_layer_address: address }.emit().expect("six octets fit");
         let to = SockaddrIn6::from(SocketAddrV6::new(ALL_ROUTERS, 0, 0, ifindex));
         let from =
             libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: [0; 16] }, ipi6_ifindex: ifindex };
@@ -217,17 +210,6 @@ fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> nix::Result<Received> {
     Ok(Received { message, overflow })
 }
 
-/// The ICMPv6 message (RFC 4861 §4.1); the kernel fills in the checksum (RFC 3542 §3.1).
-fn router_solicitation(address: Option<[u8; 6]>) -> Vec<u8> {
-    let mut message = vec![ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
-    if let Some(address) = address {
-        // The length in units of 8 octets: type and length take two, the address six (RFC 2464 §6).
-        message.extend([SOURCE_LINK_LAYER_ADDRESS, 1]);
-        message.extend(address);
-    }
-    message
-}
-
 /// The Ethernet address of an interface; `None` for interfaces of another kind, which the solicitation says nothing of
 /// (RFC 4861 §4.1 has it as a SHOULD).
 fn ethernet_address(ifindex: u32) -> io::Result<Option<[u8; 6]>> {
@@ -241,19 +223,6 @@ fn ethernet_address(ifindex: u32) -> io::Result<Option<[u8; 6]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// RS-4861-4.1-a: without a link-layer address (as from `::`) there is no option.
-    #[test]
-    fn solicitations() {
-        for (address, expected) in [
-            (None, "8500000000000000"),
-            (Some([0x02, 0, 0x5e, 0x10, 0, 0x01]), "8500000000000000010102005e100001"),
-        ] {
-            let hex: String =
-                router_solicitation(address).iter().map(|octet| format!("{octet:02x}")).collect();
-            assert_eq!(hex, expected);
-        }
-    }
 
     #[test]
     fn the_filter_passes_one_type() {

@@ -1,0 +1,113 @@
+//! What comes in: messages of the I/O tasks.
+
+use mif_core::{
+    pvd::event::Event,
+    time::Time,
+    wire::{ChecksumMode, PacketMeta, RouterAdvertisement},
+};
+use tracing::{debug, warn};
+
+use super::{journal::Heard, run::Daemon};
+use crate::{
+    clock,
+    net::{Loss, Message, ra::RaMessage},
+};
+
+impl Daemon<'_> {
+    pub(super) fn message(&mut self, message: Message) {
+        match message {
+            Message::Event(event) => self.event(event),
+            Message::ForeignRules(rules) => {
+                self.owner.foreign_rules(rules.into_iter().map(|rule| rule.text).collect());
+                self.state_is_stale(clock::now());
+            }
+            Message::RouterAdvertisement(message) if self.synchronised => self.advertisement(message),
+            Message::RouterAdvertisement(message) => self.early.push(message),
+            Message::Lost(loss) => {
+                let (what, count) = match loss {
+                    Loss::RouterAdvertisements(count) => ("router-advertisement-buffer-full", count.into()),
+                    Loss::NetlinkOverrun => ("netlink-overrun", 1),
+                    Loss::NetlinkUnreadable => ("netlink-unreadable", 1),
+                };
+                self.refuse(what, count);
+            }
+        }
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        let now = clock::now();
+        let Some(event) = self.filter.pass(event) else { return };
+        match &event {
+            Event::Link(link) => {
+                self.links.insert(link.ifindex, link.clone());
+                if self.filter.takes(link.ifindex) {
+                    self.soliciting.link(link, now);
+                }
+                if !link.up {
+                    self.journal.forget_link(link.ifindex);
+                }
+                self.state_is_stale(now);
+            }
+            Event::LinkGone { ifindex } => {
+                self.links.remove(ifindex);
+                self.soliciting.gone(*ifindex);
+                self.journal.forget_link(*ifindex);
+            }
+            _ => {}
+        }
+        let complete = event == Event::ResyncEnd;
+        self.owner.event(event, now);
+        if complete && !self.synchronised {
+            self.synchronise(now);
+        }
+    }
+
+    /// The first dump is complete: hear again what routers said before this start, then what they said meanwhile.
+    pub(super) fn synchronise(&mut self, now: Time) {
+        self.synchronised = true;
+        for name in self.filter.missing() {
+            let warning = format!("interface {name} does not exist (yet); `ip link` lists those that do");
+            warn!("{warning}");
+            self.warnings.push(warning);
+        }
+        for Heard { ifindex, router, at, advertisement } in self.journal.replay() {
+            if self.links.get(&ifindex).is_some_and(|link| link.up) {
+                self.owner.event(Event::RouterAdvertisement { ifindex, router, advertisement }, at);
+            }
+        }
+        self.owner.expire(now);
+        for message in std::mem::take(&mut self.early) {
+            self.advertisement(message);
+        }
+    }
+
+    pub(super) fn advertisement(&mut self, message: RaMessage) {
+        let RaMessage { ifindex, source, destination, hop_limit, bytes, received } = message;
+        if !self.filter.takes(ifindex) {
+            return;
+        }
+        let meta = PacketMeta { source, destination, hop_limit, checksum: ChecksumMode::VerifiedByKernel };
+        let parsed = match RouterAdvertisement::parse_packet(&meta, &bytes) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                debug!("from {source} on {}: {error}", self.filter.name(ifindex).unwrap_or("?"));
+                return self.refuse(&format!("advertisement-{}", error.name()), 1);
+            }
+        };
+        for ignored in &parsed.ignored {
+            debug!("from {source}: {ignored}");
+            self.refuse(&format!("option-{}", ignored.reason.name()), 1);
+        }
+        let advertisement = parsed.advertisement;
+        self.soliciting.heard(ifindex, &advertisement);
+        let heard = Heard { ifindex, router: source, at: received, advertisement: advertisement.clone() };
+        self.journal.hear(heard);
+        self.owner.event(Event::RouterAdvertisement { ifindex, router: source, advertisement }, received);
+        self.state_is_stale(received);
+    }
+
+    pub(super) fn refuse(&mut self, what: &str, count: u64) {
+        *self.refused.entry(what.to_owned()).or_default() += count;
+        self.state_is_stale(clock::now());
+    }
+}
