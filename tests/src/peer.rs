@@ -16,7 +16,8 @@ use nix::{
 
 use crate::{
     echo::EchoServer,
-    internet::{SERVERS, serve},
+    events::Events,
+    internet::{SERVERS, at_echo, serve},
     netns::{End, Namespace, veth},
     worker::Worker,
 };
@@ -52,10 +53,9 @@ impl Peer {
              addr add 2001:db8:c:1::1/64 dev br0 nodad\n\
              link set br0-port up\n\
              link set br0 up")?;
-        namespace.ip("link set eth0 up")?;
-        let echo = serve(&namespace, &[CONTAINER])?;
-        // The address is on the loopback; this makes its prefix a link and the answers find the way.
-        namespace.ip("route add 2001:db8:c:1::/64 dev eth0")?;
+        namespace.ip(&format!("addr add {CONTAINER}/64 dev eth0 nodad\nlink set eth0 up"))?;
+        both_ready((host, "br0"), (&namespace, "eth0"))?;
+        let echo = EchoServer::start(&namespace, &[at_echo(CONTAINER)])?;
         Ok(Self { address: CONTAINER, echo, namespace, _tunnel: None })
     }
 
@@ -70,6 +70,7 @@ impl Peer {
              link set tun0 up\n\
              route add 2001:db8:d::/48 dev tun0")?;
         namespace.ip("link set tun0 up\nroute add 2001:db8:d::/64 dev tun0")?;
+        both_ready((host, "tun0"), (&namespace, "tun0"))?;
         let echo = serve(&namespace, &[BEHIND_TUNNEL])?;
         Ok(Self { address: BEHIND_TUNNEL, echo, namespace, _tunnel: Some(tunnel) })
     }
@@ -89,6 +90,7 @@ impl Peer {
              rule add not fwmark 51820 table 51820\n\
              rule add table main suppress_prefixlength 0")?;
         namespace.ip("link set vpn0 up\nroute add default dev vpn0")?;
+        both_ready((host, "vpn0"), (&namespace, "vpn0"))?;
         let mut addresses = vec![BEHIND_VPN];
         addresses.extend(SERVERS);
         let echo = serve(&namespace, &addresses)?;
@@ -109,6 +111,12 @@ impl Peer {
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
+}
+
+fn both_ready(here: (&Namespace, &str), there: (&Namespace, &str)) -> Result<()> {
+    [here, there].iter().try_for_each(|(namespace, interface)| {
+        Events::subscribe(namespace)?.until_ready(namespace, interface)
+    })
 }
 
 /// Two tun interfaces and the thread that carries packets between them. They go when it is dropped.
