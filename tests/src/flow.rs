@@ -229,7 +229,7 @@ impl Open<'_> {
                     let error = io::Error::other(format!("the answer is from {}", datagram.source));
                     return Err(failed("receive")(error));
                 }
-                Some(datagram.destination)
+                Some(*datagram.destination.ip())
             }
         };
         if answer != WORDS {

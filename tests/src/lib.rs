@@ -45,6 +45,7 @@ pub mod ra_sender;
 pub mod ra_watch;
 pub mod radvd;
 pub mod router;
+pub mod state;
 pub mod tap;
 mod worker;
 pub mod world;

@@ -16,7 +16,7 @@ use nix::{
 
 use crate::{
     echo::EchoServer,
-    events::Events,
+    events::until_ready,
     internet::{SERVERS, at_echo, serve},
     netns::{End, Namespace, veth},
     worker::Worker,
@@ -54,7 +54,8 @@ impl Peer {
              link set br0-port up\n\
              link set br0 up")?;
         namespace.ip(&format!("addr add {CONTAINER}/64 dev eth0 nodad\nlink set eth0 up"))?;
-        both_ready((host, "br0"), (&namespace, "eth0"))?;
+        until_ready(host, &["br0"])?;
+        until_ready(&namespace, &["eth0"])?;
         let echo = EchoServer::start(&namespace, &[at_echo(CONTAINER)])?;
         Ok(Self { address: CONTAINER, echo, namespace, _tunnel: None })
     }
@@ -70,7 +71,8 @@ impl Peer {
              link set tun0 up\n\
              route add 2001:db8:d::/48 dev tun0")?;
         namespace.ip("link set tun0 up\nroute add 2001:db8:d::/64 dev tun0")?;
-        both_ready((host, "tun0"), (&namespace, "tun0"))?;
+        until_ready(host, &["tun0"])?;
+        until_ready(&namespace, &["tun0"])?;
         let echo = serve(&namespace, &[BEHIND_TUNNEL])?;
         Ok(Self { address: BEHIND_TUNNEL, echo, namespace, _tunnel: Some(tunnel) })
     }
@@ -90,7 +92,8 @@ impl Peer {
              rule add not fwmark 51820 table 51820\n\
              rule add table main suppress_prefixlength 0")?;
         namespace.ip("link set vpn0 up\nroute add default dev vpn0")?;
-        both_ready((host, "vpn0"), (&namespace, "vpn0"))?;
+        until_ready(host, &["vpn0"])?;
+        until_ready(&namespace, &["vpn0"])?;
         let mut addresses = vec![BEHIND_VPN];
         addresses.extend(SERVERS);
         let echo = serve(&namespace, &addresses)?;
@@ -111,12 +114,6 @@ impl Peer {
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
-}
-
-fn both_ready(here: (&Namespace, &str), there: (&Namespace, &str)) -> Result<()> {
-    [here, there].iter().try_for_each(|(namespace, interface)| {
-        Events::subscribe(namespace)?.until_ready(namespace, interface)
-    })
 }
 
 /// Two tun interfaces and the thread that carries packets between them. They go when it is dropped.
