@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result};
 use nix::{
     libc,
     sys::socket::{
-        ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt, sockopt,
+        ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, getsockname, recvmsg, sendmsg,
+        setsockopt, sockopt,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -132,8 +133,11 @@ impl Service {
                 }
             }
             for socket in &self.sockets {
-                while let Some((peer, local)) = echo_datagram(socket) {
-                    self.note(Transport::Udp, peer, local);
+                let mut buffer = [0; CHUNK];
+                while let Ok(datagram) = receive_with_destination(socket.as_fd(), &mut buffer) {
+                    // Before the answer, so that who has that finds this.
+                    self.note(Transport::Udp, datagram.source, datagram.destination);
+                    send_back(socket, &datagram, &buffer[..datagram.length]);
                 }
             }
             self.streams.retain_mut(|stream| echo_stream(stream).is_ok());
@@ -166,30 +170,19 @@ fn echo_stream(stream: &mut TcpStream) -> io::Result<()> {
 }
 
 /// Sends a datagram back from the address that it was sent to, as a well-made server on a wildcard address does (IPV6_PKTINFO).
-/// Returns whom it came from and where it was sent to, or `None` if none waits. That an answer cannot be sent is the
-/// client's to find out.
-fn echo_datagram(socket: &UdpSocket) -> Option<(SocketAddrV6, SocketAddrV6)> {
-    let mut buffer = [0; CHUNK];
-    let received = receive_with_destination(socket.as_fd(), &mut buffer).ok()?;
-    let source = libc::in6_pktinfo { ipi6_addr: in6(received.destination), ipi6_ifindex: 0 };
-    let payload = [IoSlice::new(&buffer[..received.length])];
-    let to = SockaddrIn6::from(received.source);
-    let _ = sendmsg(
-        socket.as_raw_fd(),
-        &payload,
-        &[ControlMessage::Ipv6PacketInfo(&source)],
-        MsgFlags::empty(),
-        Some(&to),
-    );
-    let port = v6(socket.local_addr().ok()?).port();
-    Some((received.source, SocketAddrV6::new(received.destination, port, 0, 0)))
+/// That an answer cannot be sent is the client's to find out.
+fn send_back(socket: &UdpSocket, datagram: &Datagram, words: &[u8]) {
+    let source = libc::in6_pktinfo { ipi6_addr: in6(*datagram.destination.ip()), ipi6_ifindex: 0 };
+    let control = [ControlMessage::Ipv6PacketInfo(&source)];
+    let to = SockaddrIn6::from(datagram.source);
+    let _ = sendmsg(socket.as_raw_fd(), &[IoSlice::new(words)], &control, MsgFlags::empty(), Some(&to));
 }
 
 /// A datagram and the address that it was sent to.
 pub(crate) struct Datagram {
     pub(crate) length: usize,
     pub(crate) source: SocketAddrV6,
-    pub(crate) destination: Ipv6Addr,
+    pub(crate) destination: SocketAddrV6,
 }
 
 /// Receives on a socket that has IPV6_RECVPKTINFO set.
@@ -203,8 +196,10 @@ pub(crate) fn receive_with_destination(socket: BorrowedFd<'_>, buffer: &mut [u8]
         _ => None,
     });
     match (message.address, destination) {
-        (Some(source), Some(destination)) => {
-            Ok(Datagram { length: message.bytes, source: source.into(), destination })
+        (Some(source), Some(address)) => {
+            let (length, source) = (message.bytes, SocketAddrV6::from(source));
+            let port = getsockname::<SockaddrIn6>(socket.as_raw_fd())?.port();
+            Ok(Datagram { length, source, destination: SocketAddrV6::new(address, port, 0, 0) })
         }
         _ => Err(io::Error::other("a datagram came without its addresses")),
     }

@@ -10,7 +10,7 @@ use nix::{
     },
 };
 
-use crate::{deadline::Deadline, netns::Namespace};
+use crate::{deadline::Deadline, netns::Namespace, state};
 
 /// Groups of rtnetlink(7): links, neighbours, IPv6 addresses, IPv6 routes, IPv6 rules.
 const GROUPS: u32 = 0x1 | 0x4 | 0x100 | 0x400 | 0x4_0000;
@@ -55,18 +55,6 @@ impl Events {
         }
     }
 
-    /// Waits until IPv6 is ready on `interface` of `namespace`, which are those of the subscription: it is up, the kernel has noticed
-    /// that the other end of its cable is too, and it can send to multicast groups.
-    ///
-    /// # Errors
-    /// It was not in time.
-    pub fn until_ready(&self, namespace: &Namespace, interface: &str) -> Result<()> {
-        self.until(&format!("{interface} of {} to be ready", namespace.name()), || {
-            let routes = namespace.proc_net("ipv6_route")?;
-            Ok(routes.lines().any(|line| is_multicast_route(line, interface)).then_some(()))
-        })
-    }
-
     fn drain(&self) -> Result<()> {
         let mut buffer = [0; 1 << 12];
         loop {
@@ -80,9 +68,14 @@ impl Events {
     }
 }
 
-/// Whether a line of `/proc/net/ipv6_route` is the route for ff00::/8 that the kernel adds when an interface becomes ready
-/// (addrconf_add_mroute in net/ipv6/addrconf.c).
-fn is_multicast_route(line: &str, interface: &str) -> bool {
-    line.starts_with("ff000000000000000000000000000000 08 ")
-        && line.split_whitespace().next_back() == Some(interface)
+/// Waits until each of these interfaces [is ready](state::is_ready).
+///
+/// # Errors
+/// One was not in time.
+pub fn until_ready(namespace: &Namespace, interfaces: &[&str]) -> Result<()> {
+    let events = Events::subscribe(namespace)?;
+    interfaces.iter().try_for_each(|interface| {
+        let what = format!("{interface} of {} to be ready", namespace.name());
+        events.until(&what, || Ok(state::is_ready(namespace, interface)?.then_some(())))
+    })
 }

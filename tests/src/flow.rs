@@ -195,14 +195,16 @@ impl Open<'_> {
     }
 
     fn exchange(&self) -> Report {
+        let exchanged = self.try_exchange();
+        // Only now does a socket that was bound to nothing have its port.
         let local = self.local();
-        match self.try_exchange() {
-            Ok(None) => Report { arrived: true, error: None, errno: None, local },
-            Ok(Some(answered_to)) => {
-                let local = local.map(|local| SocketAddrV6::new(answered_to, local.port(), 0, 0));
+        match exchanged {
+            Err(failure) => failure.report(local),
+            Ok(answered_to) => {
+                let local = local
+                    .map(|local| SocketAddrV6::new(answered_to.unwrap_or(*local.ip()), local.port(), 0, 0));
                 Report { arrived: true, error: None, errno: None, local }
             }
-            Err(failure) => failure.report(self.local()),
         }
     }
 
@@ -241,7 +243,7 @@ impl Open<'_> {
                     let error = io::Error::other(format!("the answer is from {}", datagram.source));
                     return Err(failed("receive")(error));
                 }
-                Some(datagram.destination)
+                Some(*datagram.destination.ip())
             }
         };
         if answer != WORDS {

@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::{
     application::Place,
     echo::{self, EchoServer},
+    events::until_ready,
     isp::Isp,
     netns::{End, Namespace, veth},
 };
@@ -88,6 +89,7 @@ pub(crate) fn serve(namespace: &Namespace, addresses: &[Ipv6Addr]) -> Result<Ech
     let lines: Vec<_> =
         addresses.iter().map(|address| format!("addr add {address}/128 dev lo nodad")).collect();
     namespace.ip(&lines.join("\n"))?;
+    until_ready(namespace, &["lo"])?;
     let sockets: Vec<_> = addresses.iter().map(|&address| at_echo(address)).collect();
     EchoServer::start(namespace, &sockets)
 }

@@ -1,4 +1,32 @@
 //! The lab: a host with several uplinks, its routers and an internet, in namespaces of this process.
+<<<<<<< HEAD
+=======
+//!
+//! ```text
+//!            +- isp-a [lan ISP_A wan] -+
+//!     host --+                         +-- internet: echo servers that remember sources
+//!            +- isp-b [lan ISP_B wan] -+
+//! ```
+//!
+//! Start at [`world::World`], which builds all of this, and [`matrix::run`], which sends every kind of flow through it:
+//!
+//! ```no_run
+//! use mif_tests::{flow::{Flow, Kind}, internet::{SERVERS, at_echo}, isp::ISP_B, router::Daemon, world::World};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let mut world = World::two_uplinks(Daemon::Radvd)?;
+//! let source = world.source(&ISP_B)?;
+//! let report = world.host.place(None).open(&Flow::new(Kind::Tcp, at_echo(SERVERS[0])).from(source))?;
+//! println!("arrived: {}, filtered on the way: {}", report.arrived, world.foreign()?.len());
+//! world.router(&ISP_B).withdraw()?;
+//! world.host.wait_for_default_router(ISP_B.link_local(), false)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Tests run in parallel and on any machine: nothing has a name that others could have too, all addresses are of
+//! 2001:db8::/32 and inside, and [`footprint`] says how nothing is left behind.
+>>>>>>> lab
 
 pub mod application;
 pub mod bpffs;
@@ -22,7 +50,11 @@ pub mod ra_sender;
 pub mod ra_watch;
 pub mod radvd;
 pub mod router;
+<<<<<<< HEAD
 pub mod storm;
+=======
+pub mod state;
+>>>>>>> lab
 pub mod tap;
 mod worker;
 pub mod world;

@@ -80,15 +80,17 @@ pub struct Matrix {
     foreign: Vec<Seen>,
 }
 
-/// Opens all flows at once, the host's in `cgroup` if one is given, and waits for their ends. Forgets first what the routers
-/// and the internet saw before.
+/// Opens all flows at once, the host's in `cgroup` if one is given, from and to the addresses that the host has from its providers
+/// (not: renumbered ones), and waits for their ends. Forgets first what the routers and the internet saw before.
 ///
 /// # Errors
-/// An application could not run, the host lacks an address, or a tap lost packets.
+/// An application could not run, or a tap lost packets.
 pub fn run(world: &World, cgroup: Option<&Cgroup>) -> Result<Matrix> {
     world.forget()?;
-    let sources =
-        world.routers().iter().map(|router| world.source(router.isp())).collect::<Result<Vec<_>>>()?;
+    let mut sources = Vec::new();
+    for router in world.routers() {
+        sources.extend(world.host.address_in(&router.isp().lan)?);
+    }
     let host = world.host.place(cgroup);
     let all_addresses = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, PORT, 0, 0);
     let _server = host.serve(&[all_addresses])?;

@@ -16,6 +16,10 @@ use nix::{
 
 use crate::{
     echo::EchoServer,
+<<<<<<< HEAD
+=======
+    events::until_ready,
+>>>>>>> lab
     internet::{SERVERS, at_echo, serve},
     netns::{End, Namespace, veth},
     worker::Worker,
@@ -52,8 +56,14 @@ impl Peer {
              addr add 2001:db8:c:1::1/64 dev br0 nodad\n\
              link set br0-port up\n\
              link set br0 up")?;
+<<<<<<< HEAD
         // On the interface and not on the loopback: the host asks for the neighbour who has it.
         namespace.ip(&format!("addr add {CONTAINER}/64 dev eth0 nodad\nlink set eth0 up"))?;
+=======
+        namespace.ip(&format!("addr add {CONTAINER}/64 dev eth0 nodad\nlink set eth0 up"))?;
+        until_ready(host, &["br0"])?;
+        until_ready(&namespace, &["eth0"])?;
+>>>>>>> lab
         let echo = EchoServer::start(&namespace, &[at_echo(CONTAINER)])?;
         Ok(Self { address: CONTAINER, echo, namespace, _tunnel: None })
     }
@@ -69,6 +79,8 @@ impl Peer {
              link set tun0 up\n\
              route add 2001:db8:d::/48 dev tun0")?;
         namespace.ip("link set tun0 up\nroute add 2001:db8:d::/64 dev tun0")?;
+        until_ready(host, &["tun0"])?;
+        until_ready(&namespace, &["tun0"])?;
         let echo = serve(&namespace, &[BEHIND_TUNNEL])?;
         Ok(Self { address: BEHIND_TUNNEL, echo, namespace, _tunnel: Some(tunnel) })
     }
@@ -88,6 +100,8 @@ impl Peer {
              rule add not fwmark 51820 table 51820\n\
              rule add table main suppress_prefixlength 0")?;
         namespace.ip("link set vpn0 up\nroute add default dev vpn0")?;
+        until_ready(host, &["vpn0"])?;
+        until_ready(&namespace, &["vpn0"])?;
         let mut addresses = vec![BEHIND_VPN];
         addresses.extend(SERVERS);
         let echo = serve(&namespace, &addresses)?;

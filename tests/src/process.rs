@@ -16,7 +16,7 @@ use nix::{
     libc,
     sys::{
         prctl,
-        signal::{self, Signal},
+        signal::{self, SigHandler, Signal},
     },
     unistd::{self, Pid},
 };
@@ -40,9 +40,13 @@ impl Process {
     pub fn spawn(mut command: Command) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let parent = unistd::getpid();
-        // SAFETY: prctl(2) and getppid(2) are async-signal-safe.
+        // SAFETY: sigaction(2), prctl(2) and getppid(2) are async-signal-safe.
         unsafe {
             command.pre_exec(move || {
+                // A shell without job control starts what it puts into the background with SIGINT ignored, and that is inherited.
+                for signal in [Signal::SIGINT, Signal::SIGTERM] {
+                    signal::signal(signal, SigHandler::SigDfl)?;
+                }
                 prctl::set_pdeathsig(Signal::SIGKILL)?;
                 // The parent may have died before the line above.
                 if unistd::getppid() == parent { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    events::Events,
+    events::until_ready,
     host::Host,
     internet::Internet,
     isp::{ISP_A, ISP_B, Isp},
@@ -84,15 +84,10 @@ impl World {
     }
 
     fn wait_for_links(&self) -> Result<()> {
-        for uplink in &self.uplinks {
-            self.host.events().until_ready(self.host.namespace(), uplink)?;
-        }
-        let internet = Events::subscribe(self.internet.namespace())?;
+        until_ready(self.host.namespace(), &self.uplinks)?;
         for router in &self.routers {
-            internet.until_ready(self.internet.namespace(), router.isp().name)?;
-            let events = Events::subscribe(router.namespace())?;
-            events.until_ready(router.namespace(), LAN)?;
-            events.until_ready(router.namespace(), WAN)?;
+            until_ready(router.namespace(), &[LAN, WAN])?;
+            until_ready(self.internet.namespace(), &[router.isp().name])?;
         }
         Ok(())
     }
