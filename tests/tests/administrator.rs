@@ -254,7 +254,13 @@ fn an_interface_that_is_down_is_not_used() {
         let daemon = site.daemon::<&str>([])?;
         for flow in flows(SERVERS[0], &[b]) {
             let report = host.open(&flow)?;
-            ensure!(report.arrived && source(&report) == Some(b), "{flow:?}: {report:?}\n{}\n{}\n{:?}", world.host.namespace().ip_show(&["-6","route"])?, world.host.namespace().ip_show(&["neigh"])?, world.routers().iter().map(|r|r.tap().seen()).collect::<Vec<_>>());
+            ensure!(
+                report.arrived && source(&report) == Some(b),
+                "{flow:?}: {report:?}\n{}\n{}\n{:?}",
+                world.host.namespace().ip_show(&["-6", "route"])?,
+                world.host.namespace().ip_show(&["neigh"])?,
+                world.routers().iter().map(|r| r.tap().seen()).collect::<Vec<_>>()
+            );
         }
         ensure!(site.maps()?.source(a)?.is_none(), "an address of an interface that is down is a source");
         world.host.namespace().ip("link set isp-a up")?;
