@@ -60,7 +60,7 @@ impl Internet {
         self.namespace.ip(&format!(
             "addr add {here}/64 dev {name} nodad\n\
              link set {name} up\n\
-             route add {prefix} via {there}",
+             route append {prefix} via {there}",
             name = isp.name,
             prefix = isp.prefix,
         ))
