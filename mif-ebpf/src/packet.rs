@@ -5,10 +5,11 @@ use core::{mem, ptr};
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{
-        __sk_buff, TC_ACT_OK, TC_ACT_SHOT, bpf_hdr_start_off::BPF_HDR_START_NET, bpf_redir_neigh,
-        bpf_redir_neigh__bindgen_ty_1,
+        __sk_buff, TC_ACT_OK, TC_ACT_SHOT,
+        bpf_hdr_start_off::{BPF_HDR_START_MAC, BPF_HDR_START_NET},
+        bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
     },
-    helpers::generated::{bpf_redirect_neigh, bpf_skb_load_bytes_relative},
+    helpers::generated::{bpf_redirect_neigh, bpf_skb_change_head, bpf_skb_load_bytes_relative},
     programs::TcContext,
 };
 use mif_common::{
@@ -24,11 +25,13 @@ use crate::{
 
 /// `linux/if_ether.h`
 const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
+/// Octets of an Ethernet header without tags (`linux/if_ether.h`, ETH_HLEN).
+const ETHERNET_HEADER: u32 = 14;
 /// Offset of the source in the IPv6 header (RFC 8200 §3); the destination follows it.
 const SOURCE_OFFSET: u32 = 8;
 /// `linux/socket.h`
 const AF_INET6: u32 = 10;
-/// `bpf_redirect_neigh` defines no flag.
+/// `bpf_redirect_neigh` and `bpf_skb_change_head` define no flag.
 const NO_FLAGS: u64 = 0;
 
 #[inline(always)]
@@ -70,7 +73,7 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
         }
         Verdict::Apply => {
             report::outcome(&outcome, &rule, &subject, bytes);
-            Some(redirect(&outcome))
+            Some(redirect(ctx, &source, &outcome))
         }
     }
 }
@@ -92,9 +95,34 @@ fn addresses(ctx: &TcContext) -> Option<[Addr; 2]> {
     (status == 0).then_some(addresses)
 }
 
+/// Whether an Ethernet header stands before the IPv6 header: whether the source is found that much further behind the
+/// start of the packet. Without one (tunnels) both headers start at one place.
+#[inline(always)]
+fn is_ethernet(ctx: &TcContext, source: &Addr) -> bool {
+    let mut found = Addr::UNSPECIFIED;
+    // SAFETY: the buffer lives on this stack and has the length given.
+    let status = unsafe {
+        bpf_skb_load_bytes_relative(
+            ctx.as_ptr(),
+            ETHERNET_HEADER + SOURCE_OFFSET,
+            (&raw mut found).cast(),
+            mem::size_of::<Addr>() as u32,
+            BPF_HDR_START_MAC,
+        )
+    };
+    status == 0 && found == *source
+}
+
 /// Sends the packet by the outcome's interface to its next hop, or to the one that the routes of that interface name.
 #[inline(always)]
-fn redirect(outcome: &Outcome) -> i32 {
+fn redirect(ctx: &TcContext, source: &Addr, outcome: &Outcome) -> i32 {
+    // bpf_redirect_neigh takes an Ethernet header off and drops what has none (__bpf_redirect_neigh_v6): packets that
+    // were about to leave by a tunnel get an empty one.
+    if !is_ethernet(ctx, source) {
+        // SAFETY: the context is the one the program was called with; no pointer into the packet is held. Should there
+        // be no memory, the packet is dropped below.
+        unsafe { bpf_skb_change_head(ctx.as_ptr().cast(), ETHERNET_HEADER, NO_FLAGS) };
+    }
     // SAFETY: the parameters live on this stack and have the length given; a null pointer of length 0 asks for a
     // route lookup.
     let action = unsafe {

@@ -50,14 +50,18 @@ impl Internet {
         veth(end(&self.namespace, isp.name, INTERNET_SIDE), end(router, interface, ROUTER_SIDE))?;
         let (here, there) = (transit(number, 2), transit(number, 1));
         router.ip(&format!(
-            "addr add {there}/64 dev {interface} nodad\n\
+            "addr add {link_local}/64 dev {interface} nodad\n\
+             addr add {there}/64 dev {interface} nodad\n\
              link set {interface} up\n\
-             route add default via {here}"
+             route add default via {here}",
+            // Made by hand, as on the router's other interface. Without one a router cannot ask for the neighbour to whom it
+            // forwards (ndisc_send_ns in net/ipv6/ndisc.c).
+            link_local = isp.link_local(),
         ))?;
         self.namespace.ip(&format!(
             "addr add {here}/64 dev {name} nodad\n\
              link set {name} up\n\
-             route add {prefix} via {there}",
+             route append {prefix} via {there}",
             name = isp.name,
             prefix = isp.prefix,
         ))

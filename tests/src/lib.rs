@@ -1,6 +1,4 @@
 //! The lab: a host with several uplinks, its routers and an internet, in namespaces of this process.
-<<<<<<< HEAD
-=======
 //!
 //! ```text
 //!            +- isp-a [lan ISP_A wan] -+
@@ -26,7 +24,6 @@
 //!
 //! Tests run in parallel and on any machine: nothing has a name that others could have too, all addresses are of
 //! 2001:db8::/32 and inside, and [`footprint`] says how nothing is left behind.
->>>>>>> lab
 
 pub mod application;
 pub mod bpffs;
@@ -50,11 +47,7 @@ pub mod ra_sender;
 pub mod ra_watch;
 pub mod radvd;
 pub mod router;
-<<<<<<< HEAD
-pub mod storm;
-=======
 pub mod state;
->>>>>>> lab
 pub mod tap;
 mod worker;
 pub mod world;

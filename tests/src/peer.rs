@@ -16,10 +16,7 @@ use nix::{
 
 use crate::{
     echo::EchoServer,
-<<<<<<< HEAD
-=======
     events::until_ready,
->>>>>>> lab
     internet::{SERVERS, at_echo, serve},
     netns::{End, Namespace, veth},
     worker::Worker,
@@ -56,14 +53,9 @@ impl Peer {
              addr add 2001:db8:c:1::1/64 dev br0 nodad\n\
              link set br0-port up\n\
              link set br0 up")?;
-<<<<<<< HEAD
-        // On the interface and not on the loopback: the host asks for the neighbour who has it.
-        namespace.ip(&format!("addr add {CONTAINER}/64 dev eth0 nodad\nlink set eth0 up"))?;
-=======
         namespace.ip(&format!("addr add {CONTAINER}/64 dev eth0 nodad\nlink set eth0 up"))?;
         until_ready(host, &["br0"])?;
         until_ready(&namespace, &["eth0"])?;
->>>>>>> lab
         let echo = EchoServer::start(&namespace, &[at_echo(CONTAINER)])?;
         Ok(Self { address: CONTAINER, echo, namespace, _tunnel: None })
     }

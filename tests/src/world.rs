@@ -64,12 +64,25 @@ impl World {
     /// # Errors
     /// As [`Self::two_uplinks`].
     pub fn two_routers_one_link(daemon: Daemon) -> Result<Self> {
+        Self::shared_link([ISP_A, ISP_B], daemon)
+    }
+
+    /// As [`Self::two_routers_one_link`], but both routers are the first provider's and advertise the same prefix. The second
+    /// has the name and number of [`ISP_B`].
+    ///
+    /// # Errors
+    /// As [`Self::two_uplinks`].
+    pub fn redundant_gateways(daemon: Daemon) -> Result<Self> {
+        Self::shared_link([ISP_A, Isp { prefix: ISP_A.prefix, lan: ISP_A.lan, ..ISP_B }], daemon)
+    }
+
+    fn shared_link(isps: [Isp; 2], daemon: Daemon) -> Result<Self> {
         let (host, internet) = (Host::new()?, Internet::new()?);
         let switch = Namespace::new("switch")?;
         let end = |namespace, interface, number| End { namespace, interface, number };
         veth(end(host.namespace(), SHARED_LINK, 0x500), end(&switch, "host", 0x501))?;
         let mut routers = Vec::new();
-        for isp in [ISP_A, ISP_B] {
+        for isp in isps {
             routers.push(Router::new(isp, &switch, &internet)?);
         }
         let ports = ["host", ISP_A.name, ISP_B.name]

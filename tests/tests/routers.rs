@@ -1,123 +1,168 @@
-//! The routers of the lab do what a scenario tells them, and the kernel of the host follows.
+//! Several routers on one link.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{collections::BTreeSet, net::Ipv6Addr};
 
-use anyhow::Result;
-use mif_core::wire::{NdOption, RecursiveDnsServers, RouteInformation, RouterPreference};
-use mif_tests::{
-    deadline::bounded,
-    isp::{ISP_A, ISP_B},
-    ra_sender::{Forged, RaSender},
-    ra_watch::RaWatch,
-    radvd::Radvd,
-    router::{Daemon, LAN},
-    world::World,
+use anyhow::{Context as _, Result, ensure};
+use mif_common::abi;
+use mif_core::{
+    pvd::{Change, What},
+    wire::{NdOption, RecursiveDnsServers},
 };
+use mif_tests::{
+    cgroup::Cgroup,
+    deadline::{PATIENCE, bounded},
+    flow::{Flow, Kind},
+    internet::{SERVERS, at_echo},
+    isp::{ISP_A, ISP_B},
+    matrix,
+    mif::{Daemon, Notices, Site},
+    router::Daemon as Speaker,
+    world::{SHARED_LINK, World},
+};
+use mif_user::control::Notice;
 
-const LIMIT: Duration = Duration::from_secs(60);
+/// Times that each of two routers repeats itself.
+const ROUNDS: usize = 50;
 
 #[test]
-fn radvd_is_heard_when_it_starts_changes_and_leaves() {
-    bounded(LIMIT, || changes(Daemon::Radvd));
-}
-
-#[test]
-fn the_embedded_sender_is_heard_when_it_starts_changes_and_leaves() {
-    bounded(LIMIT, || changes(Daemon::Embedded));
-}
-
-fn changes(daemon: Daemon) -> Result<()> {
-    let mut world = World::two_uplinks(daemon)?;
-    let renumbered = ISP_A.renumbered(2);
-    world.router(&ISP_A).advertise(&renumbered.advertisement())?;
-    world.host.wait_for_address(&renumbered.lan)?;
-    world.router(&ISP_A).withdraw()?;
-    world.host.wait_for_default_router(ISP_A.link_local(), false)?;
-    world.router(&ISP_B).fall_silent();
-    let left = world.host.default_routes()?;
-    assert_eq!(left.iter().map(|route| route.next_hop).collect::<Vec<_>>(), [ISP_B.link_local()]);
-    Ok(())
-}
-
-/// What radvd puts on the wire is what `mif-core` makes of the same values, but for radvd's link-layer address.
-#[test]
-fn radvd_says_what_the_embedded_sender_says() {
-    bounded(LIMIT, || {
-        let world = World::silent_uplinks()?;
-        let mut advertisement = ISP_A.advertisement();
-        advertisement.header.preference = RouterPreference::High;
-        advertisement.header.other_config = true;
-        advertisement.options.extend([
-            NdOption::RouteInformation(RouteInformation {
-                prefix: "2001:db8:77::/48".parse()?,
-                preference: RouterPreference::Low,
-                route_lifetime: 600,
-            }),
-            NdOption::RecursiveDnsServers(RecursiveDnsServers {
-                lifetime: 1200,
-                servers: vec!["2001:db8:a::53".parse()?, "2001:db8:a::54".parse()?],
-            }),
-        ]);
-        let router = world.routers()[0].namespace();
-        let watch = RaWatch::new(router, LAN)?;
-        let _radvd = Radvd::start(router, LAN, &advertisement)?;
-        let seen = watch.wait_for("radvd's advertisement", |_| true)?;
-        let mut parsed = mif_core::wire::RouterAdvertisement::parse(&seen.message)?.advertisement;
-        parsed.options.retain(|option| !matches!(option, NdOption::SourceLinkLayerAddress(_)));
-        assert_eq!(parsed, advertisement);
+fn each_provider_gets_its_own_packets() {
+    bounded(6 * PATIENCE, || {
+        let world = World::two_routers_one_link(Speaker::Radvd)?;
+        let cgroup = Cgroup::new("host")?;
+        let alone = matrix::run(&world, Some(&cgroup))?;
+        ensure!(!alone.is_clean(), "the kernel alone needs no help here:\n{alone}");
+        let site = Site::new(world.host.namespace(), &cgroup)?;
+        let daemon = site.daemon::<&str>([])?;
+        let with = matrix::run(&world, Some(&cgroup))?;
+        ensure!(with.is_clean(), "with mif:\n{with}\nthe daemon said:\n{}", daemon.log()?);
+        daemon.stop()?;
+        let after = matrix::run(&world, Some(&cgroup))?;
+        ensure!(after.is_clean(), "after the daemon ended:\n{after}");
         Ok(())
     });
 }
 
-/// The kernel takes the well-made packet and none of the others (RFC 4861 §6.1.2); so they are wrong where they say.
-#[test]
-fn forged_packets_are_wrong_in_one_place_each() {
-    bounded(LIMIT, || {
-        let mut world = World::silent_uplinks()?;
-        let router: Ipv6Addr = ISP_A.link_local();
-        let sender = RaSender::new(world.router(&ISP_A).namespace(), LAN)?;
-        let subnets = [11, 12, 13, 14].map(|subnet| ISP_A.renumbered(subnet));
-        let [hop_limit, source, checksum, good] = subnets.map(|isp| isp.advertisement().emit());
-        sender.send_forged(&Forged { hop_limit: 254, ..Forged::new(&hop_limit?, router) })?;
-        sender.send_forged(&Forged::new(&source?, ISP_A.router_address()))?;
-        sender.send_forged(&Forged { right_checksum: false, ..Forged::new(&checksum?, router) })?;
-        sender.send_forged(&Forged::new(&good?, router))?;
-        world.host.wait_for_address(&subnets[3].lan)?;
-        for forged in &subnets[..3] {
-            assert_eq!(world.host.address_in(&forged.lan)?, None, "{}", forged.lan);
+/// Who carries `address`: router and interface.
+fn carrier(site: &Site, address: Ipv6Addr) -> Result<abi::Source> {
+    site.maps()?.source(address)?.context("the address is no source")
+}
+
+/// Waits until `router` carries `address`.
+fn until_carried(site: &Site, notices: &mut Notices, address: Ipv6Addr, router: Ipv6Addr) -> Result<()> {
+    let maps = site.maps()?;
+    notices.until(&format!("{router} to carry {address}"), |_| {
+        let carried = maps.source(address)?.is_some_and(|source| Ipv6Addr::from(source.next_hop) == router);
+        Ok(carried.then_some(()))
+    })
+}
+
+/// Makes each router repeat itself many times, and returns all changes that were told until all of it was heard.
+fn repeat(world: &mut World, daemon: &Daemon<'_>) -> Result<(Vec<Change>, usize)> {
+    let mut notices = daemon.watch()?;
+    for _ in 0..ROUNDS {
+        for isp in [ISP_B, ISP_A] {
+            let advertisement = ISP_A.advertisement();
+            world.router(&isp).advertise(&advertisement)?;
         }
-        Ok(())
-    });
-}
-
-/// A host that comes up later asks (RFC 4861 §6.3.7) and is answered.
-#[test]
-fn solicitations_are_answered() {
-    bounded(LIMIT, || {
-        for daemon in [Daemon::Radvd, Daemon::Embedded] {
-            let world = World::two_uplinks(daemon)?;
-            let host = world.host.namespace();
-            host.ip(&format!("link set {} down", ISP_A.name))?;
-            world.host.wait_for_default_router(ISP_A.link_local(), false)?;
-            host.ip(&format!("link set {} up", ISP_A.name))?;
-            world.host.wait_for_default_router(ISP_A.link_local(), true)?;
+    }
+    // Something new at last, to know the end.
+    let mut last = ISP_A.advertisement();
+    let server = RecursiveDnsServers { lifetime: 600, servers: vec![SERVERS[0]] };
+    last.options.push(NdOption::RecursiveDnsServers(server));
+    world.router(&ISP_B).advertise(&last)?;
+    let (mut changes, mut operations) = (Vec::new(), 0);
+    notices.until("the last advertisement to be heard", |notice| {
+        match notice {
+            Notice::Pvd(Change::PvdChanged { what, .. }) if what.contains(&What::DnsServers) => {
+                return Ok(Some(()));
+            }
+            Notice::Pvd(change) => changes.push(change.clone()),
+            Notice::Tables { operations: more, .. } => operations += more,
+            Notice::Kernel(_) => {}
         }
+        Ok(None)
+    })?;
+    Ok((changes, operations))
+}
+
+#[test]
+fn redundant_gateways_share_an_address_and_the_better_one_carries_it() {
+    bounded(6 * PATIENCE, || {
+        let mut world = World::redundant_gateways(Speaker::Embedded)?;
+        let cgroup = Cgroup::new("host")?;
+        let host = world.host.namespace().clone();
+        let site = Site::new(&host, &cgroup)?;
+        let daemon = site.daemon::<&str>([])?;
+        let address = world.source(&ISP_A)?;
+        let first = carrier(&site, address)?;
+        ensure!(Ipv6Addr::from(first.next_hop) == ISP_A.link_local(), "{first:?}");
+
+        let (changes, _) = repeat(&mut world, &daemon)?;
+        let lifetimes_only = |change: &Change| matches!(change, Change::PvdChanged { what, .. } if *what == BTreeSet::from([What::Lifetimes]));
+        let others: Vec<_> = changes.iter().filter(|change| !lifetimes_only(change)).collect();
+        ensure!(others.is_empty(), "advertisements that say the same changed {others:?}");
+        let same = |source: abi::Source| abi::Source { valid_until: 0, ..source };
+        ensure!(same(carrier(&site, address)?) == same(first), "the address moved");
+
+        let flows = || -> Result<()> {
+            for kind in [Kind::Tcp, Kind::UdpConnected, Kind::UdpUnconnected] {
+                for flow in
+                    [Flow::new(kind, at_echo(SERVERS[0])), Flow::new(kind, at_echo(SERVERS[1])).from(address)]
+                {
+                    let report = world.host.place(&cgroup).open(&flow)?;
+                    ensure!(report.arrived, "{flow:?}: {report:?}");
+                }
+            }
+            Ok(())
+        };
+        flows()?;
         Ok(())
     });
 }
 
 #[test]
-fn duplicate_address_detection_can_be_on() {
-    bounded(LIMIT, || {
-        let mut world = World::silent_uplinks()?;
-        let host = world.host.namespace();
-        world.host.detect_duplicates(true)?;
-        host.ip(&format!("link set {} down\nlink set {} up", ISP_A.name, ISP_A.name))?;
-        world.host.events().until("a tentative address", || {
-            Ok(world.host.addresses()?.iter().any(|found| found.tentative).then_some(()))
-        })?;
-        world.router(&ISP_A).speak(Daemon::Embedded, &ISP_A.advertisement())?;
-        world.host.wait_for_address(&ISP_A.lan)?;
-        Ok(())
+fn when_one_gateway_withdraws_the_other_carries() {
+    bounded(6 * PATIENCE, || {
+        let mut world = World::redundant_gateways(Speaker::Radvd)?;
+        let cgroup = Cgroup::new("host")?;
+        let host = world.host.namespace().clone();
+        let site = Site::new(&host, &cgroup)?;
+        let daemon = site.daemon::<&str>([])?;
+        let address = world.source(&ISP_A)?;
+        let mut notices = daemon.watch()?;
+        ensure!(Ipv6Addr::from(carrier(&site, address)?.next_hop) == ISP_A.link_local());
+
+        world.router(&ISP_A).withdraw()?;
+        until_carried(&site, &mut notices, address, ISP_B.link_local())?;
+        world.forget()?;
+        let report = world.host.place(&cgroup).open(&Flow::new(Kind::Tcp, at_echo(SERVERS[0])))?;
+        ensure!(report.arrived, "{report:?}");
+        ensure!(world.routers()[0].tap().seen()?.is_empty(), "the gateway that withdrew got packets");
+
+        let advertisement = ISP_A.advertisement();
+        world.router(&ISP_A).speak(Speaker::Radvd, &advertisement)?;
+        until_carried(&site, &mut notices, address, ISP_A.link_local())?;
+        daemon.stop()
+    });
+}
+
+#[test]
+fn when_one_gateway_dies_the_other_carries() {
+    bounded(6 * PATIENCE, || {
+        let mut world = World::redundant_gateways(Speaker::Embedded)?;
+        let cgroup = Cgroup::new("host")?;
+        // Neighbour discovery finds out within a second rather than eight (neigh/*/ in the kernel's ip-sysctl).
+        for (name, value) in [("delay_first_probe_time", 1), ("retrans_time_ms", 100)] {
+            world.host.namespace().sysctl(&format!("net/ipv6/neigh/{SHARED_LINK}/{name}"), value)?;
+        }
+        let site = Site::new(world.host.namespace(), &cgroup)?;
+        let daemon = site.daemon::<&str>([])?;
+        let address = world.source(&ISP_A)?;
+        let mut notices = daemon.watch()?;
+        world.router(&ISP_A).fall_silent();
+        world.routers()[0].namespace().ip("link set lan down\nlink set wan down")?;
+        let _storm = world.host.place(&cgroup).storm(&Flow::new(Kind::UdpConnected, at_echo(SERVERS[0])))?;
+        until_carried(&site, &mut notices, address, ISP_B.link_local())?;
+        daemon.stop()
     });
 }
