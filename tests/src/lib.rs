@@ -48,6 +48,7 @@ pub mod ra_watch;
 pub mod radvd;
 pub mod router;
 pub mod state;
+pub mod storm;
 pub mod tap;
 mod worker;
 pub mod world;
