@@ -8,7 +8,7 @@ use crate::{
     Addr, Reason,
     abi::{
         Config, DEFAULT_VIEW, Decision, Mode, NO_PVD, Policy, PvdIndex, SocketState, Source,
-        Verdict as Stored, config_flags, decision_flags,
+        Verdict as Stored, config_flags, decision_flags, source_flags,
     },
     limits,
 };
@@ -373,6 +373,7 @@ pub fn egress<T: Tables>(
     if !always
         && let Some(source) = source
         && source.ifindex == packet.ifindex
+        && source.flags & source_flags::NEXT_HOP == 0
     {
         return Outcome::pass(Reason::Consistent, source.pvd);
     }
@@ -402,7 +403,8 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
     if rule.strict() && !rule.allows(tables, source, &packet.source, decision) {
         return Outcome::refuse(Reason::Vetoed, source.pvd);
     }
-    if source.ifindex == packet.ifindex {
+    let at_home = source.ifindex == packet.ifindex;
+    if at_home && source.flags & source_flags::NEXT_HOP == 0 {
         return Outcome::pass(Reason::Consistent, source.pvd);
     }
     if let Some(decision) = decision
@@ -417,12 +419,21 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
             Outcome::pass(Reason::Expired, source.pvd)
         };
     }
-    let on_link =
-        source.on_link_bits != 0 && packet.destination.shares_prefix(&packet.source, source.on_link_bits);
-    Outcome {
-        next_hop: if on_link { packet.destination } else { source.next_hop },
-        ..Outcome::apply(Reason::Redirected, source.pvd, Addr::UNSPECIFIED, source.ifindex)
+    // The PvD's own route to the destination, where the view would choose that PvD anyway.
+    let own = decision.filter(|decision| decision.pvd == source.pvd && decision.ifindex == source.ifindex);
+    let on_link = source.on_link_bits != 0
+        && packet.destination.shares_prefix(&packet.source, source.on_link_bits)
+        || own.is_some_and(|own| own.flags & decision_flags::ON_LINK != 0);
+    if at_home && on_link {
+        return Outcome::pass(Reason::Consistent, source.pvd);
     }
+    let reason = if at_home { Reason::NextHop } else { Reason::Redirected };
+    let next_hop = match own {
+        _ if on_link => packet.destination,
+        Some(own) if !own.next_hop.is_unspecified() => own.next_hop,
+        _ => source.next_hop,
+    };
+    Outcome { next_hop, ..Outcome::apply(reason, source.pvd, Addr::UNSPECIFIED, source.ifindex) }
 }
 
 #[cfg(test)]

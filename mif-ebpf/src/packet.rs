@@ -31,18 +31,25 @@ const ETHERNET_HEADER: u32 = 14;
 const SOURCE_OFFSET: u32 = 8;
 /// `linux/socket.h`
 const AF_INET6: u32 = 10;
+/// `skb->tc_index` of a packet that was redirected and comes by again, at its new interface or at the same one (a redirect
+/// goes through `dev_queue_xmit`). Only traffic control uses the field (tcindex).
+const REPAIRED: u32 = 0x6d66;
 /// `bpf_redirect_neigh` and `bpf_skb_change_head` define no flag.
 const NO_FLAGS: u64 = 0;
 
 #[inline(always)]
 pub fn egress(ctx: &TcContext) -> Option<i32> {
     let config = tables::config()?;
+    let skb = ctx.as_ptr().cast::<__sk_buff>();
     // SAFETY: the context is valid for the program's run.
-    let (protocol, ingress_ifindex, ifindex, len) = unsafe {
-        let skb = ctx.as_ptr().cast::<__sk_buff>();
-        ((*skb).protocol, (*skb).ingress_ifindex, (*skb).ifindex, (*skb).len)
-    };
+    let (protocol, ingress_ifindex, ifindex, len, tc_index) =
+        unsafe { ((*skb).protocol, (*skb).ingress_ifindex, (*skb).ifindex, (*skb).len, (*skb).tc_index) };
     if protocol != ETH_P_IPV6 {
+        return None;
+    }
+    if tc_index == REPAIRED {
+        // SAFETY: as above; the field is writable.
+        unsafe { (*skb).tc_index = 0 };
         return None;
     }
     let bytes = u64::from(len);
@@ -72,7 +79,14 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
             Some(TC_ACT_SHOT)
         }
         Verdict::Apply => {
-            report::outcome(&outcome, &rule, &subject, bytes);
+            if matches!(outcome.reason, Reason::NextHop) {
+                // Every packet of a shared link: counted only, like those that pass.
+                report::count(outcome.reason, outcome.pvd, bytes);
+            } else {
+                report::outcome(&outcome, &rule, &subject, bytes);
+            }
+            // SAFETY: the context is valid for the program's run; the field is writable.
+            unsafe { (*skb).tc_index = REPAIRED };
             Some(redirect(ctx, &source, &outcome))
         }
     }

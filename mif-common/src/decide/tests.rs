@@ -325,9 +325,39 @@ fn sources_without_a_router() {
     let mut tables = tables();
     tables.sources[0].1.next_hop = Addr::UNSPECIFIED;
     tables.sources[0].1.on_link_bits = 0;
-    let packet = Packet { source: addr("a::1"), destination: addr("a::9"), ifindex: 12 };
+    let packet = Packet { source: addr("a::1"), destination: addr("f::9"), ifindex: 12 };
     let config = Config { mode: Mode::Prefer as u32, ..Config::default() };
     assert_eq!(text(egress(&tables, &config, &packet, || PREFER)), "redirected 1 on 11");
+}
+
+/// RFC 8028 §3.2: on a link with several routers a packet goes to that of its source.
+#[test]
+fn links_with_several_routers() {
+    let mut tables = tables();
+    let source = &mut tables.sources[0].1;
+    (source.flags, source.next_hop, source.on_link_bits) = (source_flags::NEXT_HOP, addr("fe80::a"), 0);
+    let config = Config { mode: Mode::Prefer as u32, ..Config::default() };
+    // rule, destination, interface that the packet is about to leave by
+    for (rule, destination, ifindex, expected) in [
+        // reached by the PvD's own route, which names the router
+        (PREFER, "a::9", 11, "next-hop 1 on 11 to fe80::1"),
+        // reached by another PvD, or by none: the source decides
+        (PREFER, "b::9", 11, "next-hop 1 on 11 to fe80::a"),
+        (PREFER, "f::9", 11, "next-hop 1 on 11 to fe80::a"),
+        (PREFER, "f::9", 12, "redirected 1 on 11 to fe80::a"),
+        // the administrator's route stands, the host itself is not ours
+        (PREFER, "d::9", 11, "administrator 2"),
+        (PREFER, "9::9", 11, "not-ours 0"),
+        (OBSERVE, "f::9", 11, "observed 1"),
+    ] {
+        let packet = Packet { source: addr("a::1"), destination: addr(destination), ifindex };
+        let outcome = egress(&tables, &config, &packet, || rule);
+        assert_eq!(text(outcome), expected, "{destination} by {ifindex}");
+    }
+    // a neighbour: the kernel sends to it directly, as it should
+    tables.sources[0].1.on_link_bits = 16;
+    let packet = Packet { source: addr("a::1"), destination: addr("a::9"), ifindex: 11 };
+    assert_eq!(text(egress(&tables, &config, &packet, || PREFER)), "consistent 1");
 }
 
 /// The ancestors of a process's cgroup, from the root.

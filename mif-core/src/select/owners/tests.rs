@@ -68,3 +68,21 @@ fn pvds_and_members() {
     let members: Vec<((u32, PvdIndex), u32)> = members(&world).into_iter().collect();
     assert_eq!(members, [((1, 1), 1), ((1, 7), 0)]);
 }
+
+/// RFC 8028 §3.2: only where routers share a link does a packet need to be told its router.
+#[test]
+fn links_with_several_routers() {
+    const ONE: &str = "pvd 1 2\nsource 2001:db8:a::1/64\nroute ::/0 via fe80::a";
+    for (others, expected) in [
+        ("", 0),
+        ("pvd 2 2\nroute ::/0 via fe80::a", 0),
+        ("pvd 2 3\nroute ::/0 via fe80::b", 0),
+        ("pvd 2 2\nroute ::/0 via fe80::b", source_flags::NEXT_HOP),
+        ("route 2400::/16 via fe80::b", source_flags::NEXT_HOP),
+        ("route 2400::/16 via fe80::b kernel", 0),
+    ] {
+        let sources = sources(&world(&format!("{ONE}\n{others}")));
+        let flags: Vec<u32> = sources.values().map(|source| source.flags).collect();
+        assert_eq!(flags, [expected], "{others}");
+    }
+}
