@@ -1,18 +1,17 @@
 //! A private bpf file system: pins of a test or of the demo, gone with it.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-/// A bpf file system in a temporary folder, unmounted when dropped.
+use crate::footprint::{BPFFS, Folder};
+
+/// A bpf file system in a folder of the lab's, unmounted when dropped, or by the janitor.
 #[derive(Debug)]
 pub struct Bpffs {
     path: PathBuf,
+    _folder: Folder,
 }
 
 impl Bpffs {
@@ -21,14 +20,12 @@ impl Bpffs {
     /// # Errors
     /// Without root, or when the kernel has none.
     pub fn mount() -> Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let place = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("mif-bpffs-{}-{place}", std::process::id()));
-        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        let bpffs = Self { path };
-        mount(Some("bpf"), &bpffs.path, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
+        let folder = Folder::new("pins")?;
+        let path = folder.path().join(BPFFS);
+        std::fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        mount(Some("bpf"), &path, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
             .context("cannot mount a bpf file system; this needs root")?;
-        Ok(bpffs)
+        Ok(Self { path, _folder: folder })
     }
 
     /// A pin directory in it.
@@ -46,8 +43,7 @@ impl Bpffs {
 
 impl Drop for Bpffs {
     fn drop(&mut self) {
-        // Lazily: a killed daemon may still hold a file; the mount goes with the last one.
+        // Lazily: a killed daemon may still hold a file; the mount goes with the last one. The folder goes after this.
         let _ = umount2(&self.path, MntFlags::MNT_DETACH);
-        let _ = fs::remove_dir(&self.path);
     }
 }

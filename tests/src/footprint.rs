@@ -28,6 +28,9 @@ const PREFIX: &str = "mif-lab-";
 /// Where cgroup2 is mounted in the folder of files, if the machine has it nowhere else.
 const MOUNT: &str = "cgroup2";
 
+/// Where a bpf file system is mounted in a [`Folder`]; pins keep programs attached, so it must go as surely as the rest.
+pub(crate) const BPFFS: &str = "bpffs";
+
 /// Arguments: the folder of files, the folder of cgroups, the mount point to take away (or nothing).
 ///
 /// A killed process leaves its cgroup some time after the kill; there is no event to wait for in a shell, hence the tries.
@@ -41,6 +44,9 @@ for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     sleep 0.1
 done
 [ -z "$3" ] || umount -l "$3"
+for pins in "$1"/*/bpffs; do
+    [ -d "$pins" ] && umount -l "$pins"
+done
 rm -rf "$1"
 "#;
 
@@ -190,6 +196,9 @@ fn sweep(folder: &Path, remove: impl Fn(&Path) -> Result<()>) {
 fn remove_files(folder: &Path) -> Result<()> {
     // Fails where nothing is mounted, which is nearly always.
     let _ = umount2(&folder.join(MOUNT), MntFlags::MNT_DETACH);
+    for entry in fs::read_dir(folder).context("read")?.flatten() {
+        let _ = umount2(&entry.path().join(BPFFS), MntFlags::MNT_DETACH);
+    }
     fs::remove_dir_all(folder).context("remove")
 }
 

@@ -29,8 +29,8 @@ pub fn task(workspace: &Workspace, args: &Args) -> Result<()> {
         command
     } else {
         setup::ensure(workspace, &[Need::Lab])?;
-        // The lab starts `mif` from the folder that it lies in itself.
-        let [lab, _mif] = workspace.build_release(["mif-lab", "mif"])?;
+        // The lab starts `mif` and its applications from the folder that it lies in itself.
+        let [lab, _mif, _flow] = workspace.build_release(["mif-lab", "mif", "mif-lab-flow"])?;
         workspace.as_root(lab)?
     };
     sh::exec(command.args(&args.args), "build it again with `cargo xtask build --release`")

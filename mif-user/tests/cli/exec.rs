@@ -3,12 +3,13 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
     process::Stdio,
 };
 
 use mif_user::{control::Request, mode::Mode};
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{self, SigHandler, Signal, kill},
     unistd::Pid,
 };
 
@@ -28,6 +29,17 @@ impl Host {
     fn before(&self, verb: &[&str], command: &[&str]) -> std::process::Command {
         let mut mif = self.mif([]);
         mif.args(verb).args(command);
+        // nohup and shells without job control start programs with some of these ignored, which is inherited, and a
+        // shell cannot trap what was ignored when it started.
+        let with_defaults = || {
+            for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
+                // SAFETY: the default disposition is no handler of ours.
+                unsafe { signal::signal(signal, SigHandler::SigDfl) }?;
+            }
+            Ok(())
+        };
+        // SAFETY: signal(2) is async-signal-safe.
+        unsafe { mif.pre_exec(with_defaults) };
         mif
     }
 
