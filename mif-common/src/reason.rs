@@ -65,7 +65,18 @@ impl Reason {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
+
+    #[test]
+    fn each_is_documented() {
+        let maps = include_str!("../../docs/maps.md");
+        for reason in Reason::ALL {
+            let row = std::format!("| `{}` | {} |", reason.name(), reason.text());
+            assert!(maps.contains(&row), "docs/maps.md lacks the row {row}");
+        }
+    }
 
     #[test]
     fn numbers_are_dense() {

@@ -246,7 +246,7 @@ impl<'a> Daemon<'a> {
             if !self.ready && (now >= self.ready_at_last() || !self.owner.guesses_routers(now)) {
                 self.ready = true;
                 self.write_state(now);
-                info!("{} interfaces, {} PvDs", self.links.len(), self.owner.set.len());
+                info!("ready; interfaces: {}, PvDs: {}", self.links.len(), self.owner.set.len());
                 sd_notify(&[sd_notify::NotifyState::Ready]);
             }
         }
