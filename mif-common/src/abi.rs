@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::addr::Addr;
 
 /// Version of the map layout and of the meaning of the values.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// A PvD's place in the PVD array; 0 is [`NO_PVD`].
 pub type PvdIndex = u32;
@@ -187,8 +187,15 @@ pub struct Source {
     pub pvd: PvdIndex,
     /// Destinations that share this many leading bits with the address are on-link (1..=128); 0: none.
     pub on_link_bits: u32,
-    /// No flag is defined yet; zero.
+    /// [`source_flags`].
     pub flags: u32,
+}
+
+/// Bits of [`Source::flags`].
+pub mod source_flags {
+    /// The interface leads to several routers. The kernel chooses among them without looking at the source, so packets
+    /// that leave the link are sent to [`super::Source::next_hop`] by tc egress.
+    pub const SEVERAL_ROUTERS: u32 = 1 << 0;
 }
 
 /// PVD element, by [`PvdIndex`]. An all-zero element is a free place.

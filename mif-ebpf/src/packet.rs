@@ -34,6 +34,10 @@ const AF_INET6: u32 = 10;
 /// `bpf_redirect_neigh` and `bpf_skb_change_head` define no flag.
 const NO_FLAGS: u64 = 0;
 
+/// What `tc_index` (0 in new packets) says of a packet that was redirected: it comes by tc egress again, of its new
+/// interface, which may be the old one with another next hop. "mi".
+const REDIRECTED: u32 = 0x6d69;
+
 #[inline(always)]
 pub fn egress(ctx: &TcContext) -> Option<i32> {
     let config = tables::config()?;
@@ -48,6 +52,9 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
     let bytes = u64::from(len);
     if ingress_ifindex != 0 {
         report::count(Reason::Forwarded, NO_PVD, bytes);
+        return None;
+    }
+    if take_mark(ctx) {
         return None;
     }
     let Some([source, destination]) = addresses(ctx) else {
@@ -71,6 +78,11 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
             report::outcome(&outcome, &rule, &subject, bytes);
             Some(TC_ACT_SHOT)
         }
+        // Every packet of such a link comes by here, as above.
+        Verdict::Apply if matches!(outcome.reason, Reason::NextHop) => {
+            report::count(outcome.reason, outcome.pvd, bytes);
+            Some(redirect(ctx, &source, &outcome))
+        }
         Verdict::Apply => {
             report::outcome(&outcome, &rule, &subject, bytes);
             Some(redirect(ctx, &source, &outcome))
@@ -93,6 +105,20 @@ fn addresses(ctx: &TcContext) -> Option<[Addr; 2]> {
         )
     };
     (status == 0).then_some(addresses)
+}
+
+/// Whether the packet was redirected here; the mark is gone then.
+#[inline(always)]
+fn take_mark(ctx: &TcContext) -> bool {
+    // SAFETY: the context is valid for the program's run, and tc programs may read and write this field.
+    unsafe {
+        let skb = ctx.as_ptr().cast::<__sk_buff>();
+        let marked = (*skb).tc_index == REDIRECTED;
+        if marked {
+            (*skb).tc_index = 0;
+        }
+        marked
+    }
 }
 
 /// Whether an Ethernet header stands before the IPv6 header: whether the source is found that much further behind the
@@ -123,6 +149,8 @@ fn redirect(ctx: &TcContext, source: &Addr, outcome: &Outcome) -> i32 {
         // be no memory, the packet is dropped below.
         unsafe { bpf_skb_change_head(ctx.as_ptr().cast(), ETHERNET_HEADER, NO_FLAGS) };
     }
+    // SAFETY: as in `take_mark`.
+    unsafe { (*ctx.as_ptr().cast::<__sk_buff>()).tc_index = REDIRECTED };
     // SAFETY: the parameters live on this stack and have the length given; a null pointer of length 0 asks for a
     // route lookup.
     let action = unsafe {

@@ -1,9 +1,13 @@
 //! The tables SOURCE, PVD and VIEW: who carries an address and where its packets go, which PvDs there are, and which
 //! of them a view has.
 
-use std::{cmp::Reverse, collections::BTreeMap, net::Ipv6Addr};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+};
 
-use mif_common::abi::{self, DEFAULT_VIEW, PvdIndex, pvd_flags};
+use mif_common::abi::{self, DEFAULT_VIEW, PvdIndex, pvd_flags, source_flags};
 
 use super::{
     candidate::usable,
@@ -15,23 +19,40 @@ use super::{
 pub(super) fn sources(world: &World) -> BTreeMap<Ipv6Addr, abi::Source> {
     let mut pvds: Vec<&Pvd> = world.pvds.iter().collect();
     pvds.sort_unstable_by_key(|pvd| (pvd.ifindex, pvd.index));
+    let several_routers = links_with_several_routers(world);
     let mut sources = BTreeMap::new();
     for pvd in pvds {
         let mut carried: Vec<&Source> =
             pvd.sources.iter().filter(|source| source.carried && usable(source)).collect();
         carried.sort_by_key(|source| Reverse(source.valid_until));
         for source in carried {
+            // Of an address that no advertisement accounts for (yet) nobody knows whose it is: the kernel's choice of a
+            // router is as good as ours.
+            let known = several_routers.contains(&pvd.ifindex) && !source.advertisers.is_empty();
             sources.entry(source.address).or_insert_with(|| abi::Source {
                 valid_until: source.valid_until.as_nanos(),
                 next_hop: next_hop(pvd, source).into(),
                 ifindex: pvd.ifindex,
                 pvd: pvd.index,
                 on_link_bits: on_link_bits(pvd, source),
-                flags: 0,
+                flags: if known { source_flags::SEVERAL_ROUTERS } else { 0 },
             });
         }
     }
     sources
+}
+
+/// The interfaces with routes by more than one router, also by one that does not answer now: the kernel may think it does.
+fn links_with_several_routers(world: &World) -> BTreeSet<u32> {
+    let mut routers: BTreeMap<u32, BTreeSet<Ipv6Addr>> = BTreeMap::new();
+    for pvd in &world.pvds {
+        for route in &pvd.routes {
+            if let NextHop::Router(router) = route.next_hop {
+                routers.entry(pvd.ifindex).or_default().insert(router);
+            }
+        }
+    }
+    routers.into_iter().filter(|(_, routers)| routers.len() > 1).map(|(ifindex, _)| ifindex).collect()
 }
 
 /// The router for packets of a source: that of the PvD's best default route, else of its best route with a router.
@@ -96,7 +117,7 @@ pub(super) fn pvds(world: &World) -> BTreeMap<PvdIndex, abi::Pvd> {
 /// VIEW: the PvDs that exist, each with the place of the first group that has it. The default view has all and is not
 /// listed.
 pub(super) fn members(world: &World) -> BTreeMap<(u32, PvdIndex), u32> {
-    let present: std::collections::BTreeSet<PvdIndex> = world.pvds.iter().map(|pvd| pvd.index).collect();
+    let present: BTreeSet<PvdIndex> = world.pvds.iter().map(|pvd| pvd.index).collect();
     let mut members = BTreeMap::new();
     for view in world.views.iter().filter(|view| view.id != DEFAULT_VIEW) {
         for (place, group) in (0..).zip(&view.groups) {

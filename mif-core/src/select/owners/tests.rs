@@ -54,6 +54,29 @@ fn who_carries_a_source() {
 }
 
 #[test]
+fn links_with_several_routers_are_marked() {
+    let one = "pvd 1 2\nsource 2001:db8:a::1/64 from fe80::a\nroute ::/0 via fe80::a\nroute 2001:db8:a::/64";
+    for (others, several) in [
+        ("", false),
+        ("pvd 2 2\nroute 2400::/16 via fe80::a", false),
+        ("pvd 2 3\nroute ::/0 via fe80::b", false),
+        ("pvd 2 2\nroute ::/0 via fe80::b", true),
+        ("pvd 2 2\nroute ::/0 via fe80::b unreachable", true),
+        ("pvd 2 2 admin\nroute 2400::/16 via fe80::b", true),
+        ("route 2400::/16 via fe80::b", true),
+    ] {
+        let sources = sources(&world(&format!("{one}\n{others}")));
+        let flags = sources[&"2001:db8:a::1".parse::<Ipv6Addr>().expect("a literal")].flags;
+        assert_eq!(flags & source_flags::SEVERAL_ROUTERS != 0, several, "{others}");
+    }
+    // Of an address without advertiser nobody knows whose router it needs.
+    let unknown = sources(&world(
+        "pvd 1 2\nsource 2001:db8:a::1/64\nroute ::/0 via fe80::a\npvd 2 2\nroute ::/0 via fe80::b",
+    ));
+    assert!(unknown.values().all(|source| source.flags == 0));
+}
+
+#[test]
 fn pvds_and_members() {
     let world = world(
         "pvd 1 2 explicit
