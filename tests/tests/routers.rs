@@ -33,6 +33,7 @@ fn each_provider_gets_its_own_packets() {
         ensure!(!alone.is_clean(), "the kernel alone needs no help here:\n{alone}");
         let site = Site::new(world.host.namespace(), &cgroup)?;
         let daemon = site.daemon::<&str>([])?;
+        site.wait_for_routers()?;
         let with = matrix::run(&world, Some(&cgroup))?;
         ensure!(with.is_clean(), "with mif:\n{with}\nthe daemon said:\n{}", daemon.log()?);
         daemon.stop()?;
@@ -93,6 +94,7 @@ fn redundant_gateways_share_an_address_and_the_better_one_carries_it() {
         let host = world.host.namespace().clone();
         let site = Site::new(&host, &cgroup)?;
         let daemon = site.daemon::<&str>([])?;
+        site.wait_for_routers()?;
         let address = world.source(&ISP_A)?;
         let first = carrier(&site, address)?;
         ensure!(Ipv6Addr::from(first.next_hop) == ISP_A.link_local(), "{first:?}");
@@ -128,6 +130,7 @@ fn when_one_gateway_withdraws_the_other_carries() {
         let host = world.host.namespace().clone();
         let site = Site::new(&host, &cgroup)?;
         let daemon = site.daemon::<&str>([])?;
+        site.wait_for_routers()?;
         let address = world.source(&ISP_A)?;
         let mut notices = daemon.watch()?;
         ensure!(Ipv6Addr::from(carrier(&site, address)?.next_hop) == ISP_A.link_local());
@@ -157,6 +160,7 @@ fn when_one_gateway_dies_the_other_carries() {
         }
         let site = Site::new(world.host.namespace(), &cgroup)?;
         let daemon = site.daemon::<&str>([])?;
+        site.wait_for_routers()?;
         let address = world.source(&ISP_A)?;
         let mut notices = daemon.watch()?;
         world.router(&ISP_A).fall_silent();
