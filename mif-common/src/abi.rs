@@ -193,9 +193,9 @@ pub struct Source {
 
 /// Bits of [`Source::flags`].
 pub mod source_flags {
-    /// The interface leads to several routers. The kernel chooses among them without looking at the source, so packets
-    /// that leave the link are sent to [`super::Source::next_hop`] by tc egress.
-    pub const SEVERAL_ROUTERS: u32 = 1 << 0;
+    /// The interface has several routers: packets with this source go to [`super::Source::next_hop`], whatever router
+    /// the kernel's routes name (RFC 8028 §3.2).
+    pub const NEXT_HOP: u32 = 1 << 0;
 }
 
 /// PVD element, by [`PvdIndex`]. An all-zero element is a free place.

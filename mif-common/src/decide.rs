@@ -373,7 +373,7 @@ pub fn egress<T: Tables>(
     if !always
         && let Some(source) = source
         && source.ifindex == packet.ifindex
-        && source.flags & source_flags::SEVERAL_ROUTERS == 0
+        && source.flags & source_flags::NEXT_HOP == 0
     {
         return Outcome::pass(Reason::Consistent, source.pvd);
     }
@@ -403,10 +403,8 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
     if rule.strict() && !rule.allows(tables, source, &packet.source, decision) {
         return Outcome::refuse(Reason::Vetoed, source.pvd);
     }
-    let on_link =
-        source.on_link_bits != 0 && packet.destination.shares_prefix(&packet.source, source.on_link_bits);
     let at_home = source.ifindex == packet.ifindex;
-    if at_home && (on_link || !needs_router(source, decision)) {
+    if at_home && source.flags & source_flags::NEXT_HOP == 0 {
         return Outcome::pass(Reason::Consistent, source.pvd);
     }
     if let Some(decision) = decision
@@ -421,40 +419,21 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
             Outcome::pass(Reason::Expired, source.pvd)
         };
     }
+    // The PvD's own route to the destination, where the view would choose that PvD anyway.
+    let own = decision.filter(|decision| decision.pvd == source.pvd && decision.ifindex == source.ifindex);
+    let on_link = source.on_link_bits != 0
+        && packet.destination.shares_prefix(&packet.source, source.on_link_bits)
+        || own.is_some_and(|own| own.flags & decision_flags::ON_LINK != 0);
+    if at_home && on_link {
+        return Outcome::pass(Reason::Consistent, source.pvd);
+    }
     let reason = if at_home { Reason::NextHop } else { Reason::Redirected };
-    Outcome {
-        next_hop: if on_link { packet.destination } else { router(tables, packet, source, decision) },
-        ..Outcome::apply(reason, source.pvd, Addr::UNSPECIFIED, source.ifindex)
-    }
-}
-
-/// Whether a packet on its own interface may still be on its way to another PvD's router. Not so where the interface
-/// has one router at most, and where the destination is on the link.
-#[inline(always)]
-fn needs_router(source: &Source, decision: Option<&Decision>) -> bool {
-    source.flags & source_flags::SEVERAL_ROUTERS != 0
-        && !source.next_hop.is_unspecified()
-        && !decision.is_some_and(|decision| {
-            decision.flags & decision_flags::ON_LINK != 0 && decision.ifindex == source.ifindex
-        })
-}
-
-/// The router for a packet: that of the route to its destination where it has this source (a PvD may have several
-/// routers, and redundant gateways share a source), else the one for everything from this source.
-#[inline(always)]
-fn router<T: Tables>(tables: &T, packet: &Packet, source: &Source, decision: Option<&Decision>) -> Addr {
-    match decision {
-        Some(decision)
-            if matches!(Stored::from_raw(decision.verdict), Stored::Use)
-                && (decision.pvd == source.pvd || decision.source == packet.source)
-                && decision.ifindex == source.ifindex
-                && !decision.next_hop.is_unspecified()
-                && decision.valid_until > tables.now() =>
-        {
-            decision.next_hop
-        }
+    let next_hop = match own {
+        _ if on_link => packet.destination,
+        Some(own) if !own.next_hop.is_unspecified() => own.next_hop,
         _ => source.next_hop,
-    }
+    };
+    Outcome { next_hop, ..Outcome::apply(reason, source.pvd, Addr::UNSPECIFIED, source.ifindex) }
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ reasons! {
     Redirected = 18, "redirected", "the packet was about to leave by another PvD's interface and was sent to its own";
     Forwarded = 19, "forwarded", "the packet is not of this host; left alone";
     Malformed = 20, "malformed", "the packet is too short for an IPv6 header; left alone";
-    NextHop = 21, "next-hop", "the link has several routers; the packet was sent to the one of its source";
+    NextHop = 21, "next-hop", "several routers share the link; the packet was sent to that of its source";
 }
 
 /// How many reasons there are.

@@ -31,30 +31,30 @@ const ETHERNET_HEADER: u32 = 14;
 const SOURCE_OFFSET: u32 = 8;
 /// `linux/socket.h`
 const AF_INET6: u32 = 10;
+/// `skb->tc_index` of a packet that was redirected and comes by again, at its new interface or at the same one (a redirect
+/// goes through `dev_queue_xmit`). Only traffic control uses the field (tcindex).
+const REPAIRED: u32 = 0x6d66;
 /// `bpf_redirect_neigh` and `bpf_skb_change_head` define no flag.
 const NO_FLAGS: u64 = 0;
-
-/// What `tc_index` (0 in new packets) says of a packet that was redirected: it comes by tc egress again, of its new
-/// interface, which may be the old one with another next hop. "mi".
-const REDIRECTED: u32 = 0x6d69;
 
 #[inline(always)]
 pub fn egress(ctx: &TcContext) -> Option<i32> {
     let config = tables::config()?;
+    let skb = ctx.as_ptr().cast::<__sk_buff>();
     // SAFETY: the context is valid for the program's run.
-    let (protocol, ingress_ifindex, ifindex, len) = unsafe {
-        let skb = ctx.as_ptr().cast::<__sk_buff>();
-        ((*skb).protocol, (*skb).ingress_ifindex, (*skb).ifindex, (*skb).len)
-    };
+    let (protocol, ingress_ifindex, ifindex, len, tc_index) =
+        unsafe { ((*skb).protocol, (*skb).ingress_ifindex, (*skb).ifindex, (*skb).len, (*skb).tc_index) };
     if protocol != ETH_P_IPV6 {
+        return None;
+    }
+    if tc_index == REPAIRED {
+        // SAFETY: as above; the field is writable.
+        unsafe { (*skb).tc_index = 0 };
         return None;
     }
     let bytes = u64::from(len);
     if ingress_ifindex != 0 {
         report::count(Reason::Forwarded, NO_PVD, bytes);
-        return None;
-    }
-    if take_mark(ctx) {
         return None;
     }
     let Some([source, destination]) = addresses(ctx) else {
@@ -78,13 +78,15 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
             report::outcome(&outcome, &rule, &subject, bytes);
             Some(TC_ACT_SHOT)
         }
-        // Every packet of such a link comes by here, as above.
-        Verdict::Apply if matches!(outcome.reason, Reason::NextHop) => {
-            report::count(outcome.reason, outcome.pvd, bytes);
-            Some(redirect(ctx, &source, &outcome))
-        }
         Verdict::Apply => {
-            report::outcome(&outcome, &rule, &subject, bytes);
+            if matches!(outcome.reason, Reason::NextHop) {
+                // Every packet of a shared link: counted only, like those that pass.
+                report::count(outcome.reason, outcome.pvd, bytes);
+            } else {
+                report::outcome(&outcome, &rule, &subject, bytes);
+            }
+            // SAFETY: the context is valid for the program's run; the field is writable.
+            unsafe { (*skb).tc_index = REPAIRED };
             Some(redirect(ctx, &source, &outcome))
         }
     }
@@ -105,20 +107,6 @@ fn addresses(ctx: &TcContext) -> Option<[Addr; 2]> {
         )
     };
     (status == 0).then_some(addresses)
-}
-
-/// Whether the packet was redirected here; the mark is gone then.
-#[inline(always)]
-fn take_mark(ctx: &TcContext) -> bool {
-    // SAFETY: the context is valid for the program's run, and tc programs may read and write this field.
-    unsafe {
-        let skb = ctx.as_ptr().cast::<__sk_buff>();
-        let marked = (*skb).tc_index == REDIRECTED;
-        if marked {
-            (*skb).tc_index = 0;
-        }
-        marked
-    }
 }
 
 /// Whether an Ethernet header stands before the IPv6 header: whether the source is found that much further behind the
@@ -149,8 +137,6 @@ fn redirect(ctx: &TcContext, source: &Addr, outcome: &Outcome) -> i32 {
         // be no memory, the packet is dropped below.
         unsafe { bpf_skb_change_head(ctx.as_ptr().cast(), ETHERNET_HEADER, NO_FLAGS) };
     }
-    // SAFETY: as in `take_mark`.
-    unsafe { (*ctx.as_ptr().cast::<__sk_buff>()).tc_index = REDIRECTED };
     // SAFETY: the parameters live on this stack and have the length given; a null pointer of length 0 asks for a
     // route lookup.
     let action = unsafe {

@@ -18,11 +18,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use nix::mount::{MntFlags, umount2};
 
 use crate::{cgroup, need};
 
 /// First part of every name that a lab gives to something others can see.
 const PREFIX: &str = "mif-lab-";
+
+/// Where cgroup2 is mounted in the folder of files, if the machine has it nowhere else.
+const MOUNT: &str = "cgroup2";
 
 /// Arguments: the folder of files, the folder of cgroups, the mount point to take away (or nothing).
 ///
@@ -67,14 +71,14 @@ impl Footprint {
         need::everything()?;
         let name = name_of(process::id())?;
         let files = env::temp_dir().join(&name);
-        sweep(&env::temp_dir(), |stale| fs::remove_dir_all(stale).context("remove"));
+        sweep(&env::temp_dir(), remove_files);
         fs::create_dir(&files).with_context(|| format!("create {}", files.display()))?;
 
         let mut mount_to_undo = PathBuf::new();
         let root = match cgroup::mount_point()? {
             Some(root) => root,
             None => {
-                mount_to_undo = files.join("cgroup2");
+                mount_to_undo = files.join(MOUNT);
                 cgroup::mount(&mount_to_undo)?;
                 mount_to_undo.clone()
             }
@@ -180,6 +184,13 @@ fn sweep(folder: &Path, remove: impl Fn(&Path) -> Result<()>) {
             eprintln!("lab: {} of a dead process stays: {error:#}", entry.path().display());
         }
     }
+}
+
+/// Removes a folder of files. What is mounted there goes first, or the removal would enter it.
+fn remove_files(folder: &Path) -> Result<()> {
+    // Fails where nothing is mounted, which is nearly always.
+    let _ = umount2(&folder.join(MOUNT), MntFlags::MNT_DETACH);
+    fs::remove_dir_all(folder).context("remove")
 }
 
 /// Whether anything of the footprint called `name` is left.

@@ -1,17 +1,18 @@
-//! A lab whose process ends, by whatever signal, leaves nothing in the system: no namespace, process, cgroup or file.
+//! A lab whose process ends, by whatever signal, leaves nothing in the system: no namespace, process, cgroup or file. Should its
+//! janitor have been killed with it, the next lab cleans up.
 
 use std::{
     collections::BTreeSet,
-    fs,
+    env, fs,
     io::{BufRead as _, BufReader, Read as _},
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{self, Command, Stdio},
     time::Duration,
 };
 
 use anyhow::Result;
-use mif_tests::{deadline::bounded, footprint, process::Process};
+use mif_tests::{cgroup, deadline::bounded, footprint, process::Process};
 use nix::sys::signal::Signal;
 
 /// Paths in a folder; none if it is gone, as those of processes soon are.
@@ -66,5 +67,23 @@ fn the_end_of_the_process_takes_everything_down() {
             assert_eq!(left, Vec::<PathBuf>::new(), "{signal}");
         }
         Ok(())
+    });
+}
+
+#[test]
+fn the_next_lab_sweeps_up() {
+    bounded(Duration::from_secs(60), || {
+        // This process lives, but it did not start one tick after the machine did.
+        let stale = format!("mif-lab-{}-1", process::id());
+        let files = env::temp_dir().join(&stale);
+        fs::create_dir_all(files.join("radvd-0"))?;
+        let cgroups = cgroup::mount_point()?.expect("this machine has cgroup2").join(&stale);
+        fs::create_dir_all(cgroups.join("applications-0/child"))?;
+        assert!(footprint::check_gone(&stale).is_err());
+
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mif-lab"));
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        assert!(Process::spawn(command)?.wait()?.success());
+        footprint::check_gone(&stale)
     });
 }

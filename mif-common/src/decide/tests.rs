@@ -325,66 +325,39 @@ fn sources_without_a_router() {
     let mut tables = tables();
     tables.sources[0].1.next_hop = Addr::UNSPECIFIED;
     tables.sources[0].1.on_link_bits = 0;
+    let packet = Packet { source: addr("a::1"), destination: addr("f::9"), ifindex: 12 };
     let config = Config { mode: Mode::Prefer as u32, ..Config::default() };
-    for (destination, expected) in [
-        ("b::9", "redirected 1 on 11"),
-        // Its PvD has a route there by a router.
-        ("a::9", "redirected 1 on 11 to fe80::1"),
-    ] {
-        let packet = Packet { source: addr("a::1"), destination: addr(destination), ifindex: 12 };
-        assert_eq!(text(egress(&tables, &config, &packet, || PREFER)), expected, "{packet:?}");
-    }
+    assert_eq!(text(egress(&tables, &config, &packet, || PREFER)), "redirected 1 on 11");
 }
 
-/// Several routers on one link: the kernel may have taken another one's than the source's.
+/// RFC 8028 §3.2: on a link with several routers a packet goes to that of its source.
 #[test]
 fn links_with_several_routers() {
     let mut tables = tables();
-    let take = |pvd, source: &str, ifindex, router: &str, flags| Decision {
-        valid_until: FOREVER,
-        source: addr(source),
-        next_hop: addr(router),
-        ifindex,
-        pvd,
-        verdict: Stored::Use as u32,
-        flags,
-    };
-    for (_, source) in &mut tables.sources {
-        source.flags = source_flags::SEVERAL_ROUTERS;
-    }
-    for (view, prefix, decision) in [
-        (DEFAULT_VIEW, "1::", take(1, "a::1", 11, "fe80::2", 0)),
-        (DEFAULT_VIEW, "2::", take(3, "6::1", 11, "::", decision_flags::ON_LINK)),
-        (FIRST_ONLY, "3::", take(1, "5::1", 12, "fe80::3", 0)),
+    let source = &mut tables.sources[0].1;
+    (source.flags, source.next_hop, source.on_link_bits) = (source_flags::NEXT_HOP, addr("fe80::a"), 0);
+    let config = Config { mode: Mode::Prefer as u32, ..Config::default() };
+    // rule, destination, interface that the packet is about to leave by
+    for (rule, destination, ifindex, expected) in [
+        // reached by the PvD's own route, which names the router
+        (PREFER, "a::9", 11, "next-hop 1 on 11 to fe80::1"),
+        // reached by another PvD, or by none: the source decides
+        (PREFER, "b::9", 11, "next-hop 1 on 11 to fe80::a"),
+        (PREFER, "f::9", 11, "next-hop 1 on 11 to fe80::a"),
+        (PREFER, "f::9", 12, "redirected 1 on 11 to fe80::a"),
+        // the administrator's route stands, the host itself is not ours
+        (PREFER, "d::9", 11, "administrator 2"),
+        (PREFER, "9::9", 11, "not-ours 0"),
+        (OBSERVE, "f::9", 11, "observed 1"),
     ] {
-        tables.decisions.push((view, addr(prefix), 16, decision));
+        let packet = Packet { source: addr("a::1"), destination: addr(destination), ifindex };
+        let outcome = egress(&tables, &config, &packet, || rule);
+        assert_eq!(text(outcome), expected, "{destination} by {ifindex}");
     }
-    let strict = Config { flags: config_flags::STRICT, mode: Mode::Prefer as u32, ..Config::default() };
-    for (rule, source, destination, ifindex, expected) in [
-        (&PREFER, "a::1", "b::9", 11, "next-hop 1 on 11 to fe80::1"),
-        (&PREFER, "a::1", "7::9", 11, "next-hop 1 on 11 to fe80::1"),
-        (&PREFER, "a::1", "b::9", 12, "redirected 1 on 11 to fe80::1"),
-        (&OBSERVE, "a::1", "b::9", 11, "observed 1"),
-        // Not beyond the link: of the source's prefix, of another prefix of the link, the administrator's.
-        (&PREFER, "a::1", "a::9", 11, "consistent 1"),
-        (&PREFER, "a::1", "2::9", 11, "consistent 1"),
-        (&PREFER, "a::1", "d::9", 11, "administrator 2"),
-        (&PREFER, "c::1", "b::9", 11, "expired 1"),
-        // A route of the PvD by its second router, and a shared address in the view of the other gateway.
-        (&PREFER, "a::1", "1::9", 11, "next-hop 1 on 11 to fe80::2"),
-        (&STRICT, "5::1", "3::9", 12, "next-hop 2 on 12 to fe80::3"),
-        (&STRICT, "b::1", "b::9", 12, "vetoed 2 refuse"),
-    ] {
-        let packet = Packet { source: addr(source), destination: addr(destination), ifindex };
-        assert_eq!(text(egress(&tables, &strict, &packet, || *rule)), expected, "{rule:?} {packet:?}");
-        let without_strict = Config { flags: 0, ..strict };
-        if !rule.strict() {
-            assert_eq!(text(egress(&tables, &without_strict, &packet, || *rule)), expected, "{packet:?}");
-        }
-    }
-    tables.sources[0].1.next_hop = Addr::UNSPECIFIED;
-    let packet = Packet { source: addr("a::1"), destination: addr("b::9"), ifindex: 11 };
-    assert_eq!(text(egress(&tables, &strict, &packet, || PREFER)), "consistent 1");
+    // a neighbour: the kernel sends to it directly, as it should
+    tables.sources[0].1.on_link_bits = 16;
+    let packet = Packet { source: addr("a::1"), destination: addr("a::9"), ifindex: 11 };
+    assert_eq!(text(egress(&tables, &config, &packet, || PREFER)), "consistent 1");
 }
 
 /// The ancestors of a process's cgroup, from the root.

@@ -19,34 +19,36 @@ use super::{
 pub(super) fn sources(world: &World) -> BTreeMap<Ipv6Addr, abi::Source> {
     let mut pvds: Vec<&Pvd> = world.pvds.iter().collect();
     pvds.sort_unstable_by_key(|pvd| (pvd.ifindex, pvd.index));
-    let several_routers = links_with_several_routers(world);
+    let shared = shared_links(world);
     let mut sources = BTreeMap::new();
     for pvd in pvds {
         let mut carried: Vec<&Source> =
             pvd.sources.iter().filter(|source| source.carried && usable(source)).collect();
         carried.sort_by_key(|source| Reverse(source.valid_until));
         for source in carried {
-            // Of an address that no advertisement accounts for (yet) nobody knows whose it is: the kernel's choice of a
-            // router is as good as ours.
-            let known = several_routers.contains(&pvd.ifindex) && !source.advertisers.is_empty();
-            sources.entry(source.address).or_insert_with(|| abi::Source {
-                valid_until: source.valid_until.as_nanos(),
-                next_hop: next_hop(pvd, source).into(),
-                ifindex: pvd.ifindex,
-                pvd: pvd.index,
-                on_link_bits: on_link_bits(pvd, source),
-                flags: if known { source_flags::SEVERAL_ROUTERS } else { 0 },
+            sources.entry(source.address).or_insert_with(|| {
+                let next_hop = next_hop(pvd, source);
+                let several = shared.contains(&pvd.ifindex) && !next_hop.is_unspecified();
+                abi::Source {
+                    valid_until: source.valid_until.as_nanos(),
+                    next_hop: next_hop.into(),
+                    ifindex: pvd.ifindex,
+                    pvd: pvd.index,
+                    on_link_bits: on_link_bits(pvd, source),
+                    flags: if several { source_flags::NEXT_HOP } else { 0 },
+                }
             });
         }
     }
     sources
 }
 
-/// The interfaces with routes by more than one router, also by one that does not answer now: the kernel may think it does.
-fn links_with_several_routers(world: &World) -> BTreeSet<u32> {
+/// The interfaces with more than one router: the kernel's routes know only one of them for each destination, and it may
+/// be another provider's.
+fn shared_links(world: &World) -> BTreeSet<u32> {
     let mut routers: BTreeMap<u32, BTreeSet<Ipv6Addr>> = BTreeMap::new();
     for pvd in &world.pvds {
-        for route in &pvd.routes {
+        for route in pvd.routes.iter().filter(|route| !route.kernel_decides) {
             if let NextHop::Router(router) = route.next_hop {
                 routers.entry(pvd.ifindex).or_default().insert(router);
             }

@@ -133,6 +133,17 @@ impl Owner {
         self.set.snapshot(now, &self.preferences)
     }
 
+    /// Whether routers share a link and one of them, known from the kernel's routes only, has not said yet what is its
+    /// own: who carries an address there is a guess so far.
+    #[must_use]
+    pub fn guesses_routers(&self, now: Time) -> bool {
+        let snapshot = self.snapshot(now);
+        snapshot.iter().filter(|pvd| pvd.provisional).any(|silent| {
+            let shares = |pvd: &&PvdSnapshot| pvd.ifindex == silent.ifindex && pvd.key.is_network();
+            snapshot.iter().filter(shares).count() > 1
+        })
+    }
+
     /// What changed since the last call, for watchers and the log.
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)

@@ -1,6 +1,6 @@
 //! Start, the loop, the end.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use mif_core::{
@@ -41,6 +41,11 @@ use crate::{
 
 /// Notices that wait for a slow watcher; what is older is lost to it.
 const NOTICES: usize = 256;
+
+/// How long to wait, before telling systemd that all is ready, for routers that share a link to say who announces what:
+/// the first solicitation leaves within `MAX_RTR_SOLICITATION_DELAY` (1 s), the answer within `MAX_RA_DELAY_TIME`
+/// (0.5 s, RFC 4861 §10). Enforcement does not wait.
+const ROUTERS_ANSWER: Duration = Duration::from_secs(2);
 
 /// Runs the daemon until SIGTERM or SIGINT.
 ///
@@ -238,7 +243,7 @@ impl<'a> Daemon<'a> {
             let committed = self.owner.commit(now);
             self.soliciting.default_routers(self.owner.interfaces_with_default_router(), now);
             self.tell(cause, committed.operations);
-            if !self.ready {
+            if !self.ready && (now >= self.ready_at_last() || !self.owner.guesses_routers(now)) {
                 self.ready = true;
                 self.write_state(now);
                 info!("{} interfaces, {} PvDs", self.links.len(), self.owner.set.len());
@@ -250,8 +255,14 @@ impl<'a> Daemon<'a> {
         }
     }
 
+    /// When to be ready at the latest.
+    fn ready_at_last(&self) -> Time {
+        self.started.after(ROUTERS_ANSWER)
+    }
+
     fn next_deadline(&self) -> Deadline {
-        [self.owner.set.next_deadline(), self.soliciting.next_deadline(), self.state_due]
+        let ready = (self.synchronised && !self.ready).then(|| self.ready_at_last());
+        [self.owner.set.next_deadline(), self.soliciting.next_deadline(), self.state_due, ready]
             .into_iter()
             .flatten()
             .min()
