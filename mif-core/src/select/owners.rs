@@ -28,7 +28,11 @@ pub(super) fn sources(world: &World) -> BTreeMap<Ipv6Addr, abi::Source> {
         for source in carried {
             sources.entry(source.address).or_insert_with(|| {
                 let next_hop = next_hop(pvd, source);
-                let several = shared.contains(&pvd.ifindex) && !next_hop.is_unspecified();
+                // Of an address that no advertisement accounts for nobody knows which router's it is: the kernel's
+                // choice is as good as ours.
+                let several = shared.contains(&pvd.ifindex)
+                    && !next_hop.is_unspecified()
+                    && !source.advertisers.is_empty();
                 abi::Source {
                     valid_until: source.valid_until.as_nanos(),
                     next_hop: next_hop.into(),

@@ -72,7 +72,7 @@ fn pvds_and_members() {
 /// RFC 8028 §3.2: only where routers share a link does a packet need to be told its router.
 #[test]
 fn links_with_several_routers() {
-    const ONE: &str = "pvd 1 2\nsource 2001:db8:a::1/64\nroute ::/0 via fe80::a";
+    const ONE: &str = "pvd 1 2\nsource 2001:db8:a::1/64 from fe80::a\nroute ::/0 via fe80::a";
     for (others, expected) in [
         ("", 0),
         ("pvd 2 2\nroute ::/0 via fe80::a", 0),
@@ -85,4 +85,7 @@ fn links_with_several_routers() {
         let flags: Vec<u32> = sources.values().map(|source| source.flags).collect();
         assert_eq!(flags, [expected], "{others}");
     }
+    // Of an address that no advertisement accounts for nobody knows whose router it needs.
+    let unknown = format!("{}\npvd 2 2\nroute ::/0 via fe80::b", ONE.replace("from fe80::a", ""));
+    assert!(sources(&world(&unknown)).values().all(|source| source.flags == 0));
 }
