@@ -419,11 +419,17 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
             Outcome::pass(Reason::Expired, source.pvd)
         };
     }
-    // The PvD's own route to the destination, where the view would choose that PvD anyway.
-    let own = decision.filter(|decision| decision.pvd == source.pvd && decision.ifindex == source.ifindex);
+    let here = decision.filter(|decision| decision.ifindex == source.ifindex);
+    // A neighbour is sent to directly, also one in the prefix of another PvD of the link.
     let on_link = source.on_link_bits != 0
         && packet.destination.shares_prefix(&packet.source, source.on_link_bits)
-        || own.is_some_and(|own| own.flags & decision_flags::ON_LINK != 0);
+        || here.is_some_and(|decision| decision.flags & decision_flags::ON_LINK != 0);
+    // The route to the destination that goes with this source: the PvD's own, or that of the other gateway that shares
+    // the address, in a view that has only the other.
+    let own = here.filter(|decision| {
+        (decision.pvd == source.pvd || decision.source == packet.source)
+            && decision.valid_until > tables.now()
+    });
     if at_home && on_link {
         return Outcome::pass(Reason::Consistent, source.pvd);
     }

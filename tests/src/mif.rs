@@ -92,6 +92,16 @@ impl Site {
         }
     }
 
+    /// Waits until the daemon has heard every router that the kernel knows.
+    ///
+    /// # Errors
+    /// It did not in time.
+    pub fn wait_for_routers(&self) -> Result<()> {
+        self.wait_for_state("all routers to be heard", |state| {
+            (!state.pvds.is_empty() && state.pvds.iter().all(|pvd| !pvd.provisional)).then_some(())
+        })
+    }
+
     /// `mif ARGS` with the options that name this site.
     ///
     /// # Errors

@@ -354,10 +354,41 @@ fn links_with_several_routers() {
         let outcome = egress(&tables, &config, &packet, || rule);
         assert_eq!(text(outcome), expected, "{destination} by {ifindex}");
     }
-    // a neighbour: the kernel sends to it directly, as it should
+    // a neighbour: the kernel sends to it directly, as it should; also in the prefix of another PvD of the link
+    let on_link = Decision {
+        ifindex: 11,
+        pvd: 3,
+        verdict: Stored::Use as u32,
+        flags: decision_flags::ON_LINK,
+        valid_until: FOREVER,
+        ..Decision::default()
+    };
+    tables.decisions.push((DEFAULT_VIEW, addr("2::"), 16, on_link));
     tables.sources[0].1.on_link_bits = 16;
-    let packet = Packet { source: addr("a::1"), destination: addr("a::9"), ifindex: 11 };
-    assert_eq!(text(egress(&tables, &config, &packet, || PREFER)), "consistent 1");
+    for destination in ["a::9", "2::9"] {
+        let packet = Packet { source: addr("a::1"), destination: addr(destination), ifindex: 11 };
+        assert_eq!(text(egress(&tables, &config, &packet, || PREFER)), "consistent 1", "{destination}");
+    }
+    // an address that two gateways share, in the view that has only the one that does not carry it; an outdated route
+    for (place, router, valid_until) in [(1, "fe80::b", FOREVER), (2, "fe80::c", NOW)] {
+        let decision = Decision {
+            valid_until,
+            source: addr("5::1"),
+            next_hop: addr(router),
+            ifindex: 12,
+            pvd: 1,
+            verdict: Stored::Use as u32,
+            flags: 0,
+        };
+        tables.decisions.push((FIRST_ONLY, Addr::from_words([place, 0, 0, 0]), 32, decision));
+    }
+    tables.sources[3].1.flags = source_flags::NEXT_HOP;
+    let strict = Config { flags: config_flags::STRICT, ..config };
+    for (place, expected) in [(1, "next-hop 2 on 12 to fe80::b"), (2, "next-hop 2 on 12 to fe80::1")] {
+        let destination = Addr::from_words([place, 0, 0, 9]);
+        let packet = Packet { source: addr("5::1"), destination, ifindex: 12 };
+        assert_eq!(text(egress(&tables, &strict, &packet, || STRICT)), expected, "{place}");
+    }
 }
 
 /// The ancestors of a process's cgroup, from the root.
