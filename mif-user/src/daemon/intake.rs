@@ -13,6 +13,9 @@ use crate::{
     net::{Loss, Message, ra::RaMessage},
 };
 
+/// Advertisements that wait for the first dump, which takes milliseconds: more than this is a flood, and routers repeat.
+const EARLY: usize = 256;
+
 impl Daemon<'_> {
     pub(super) fn message(&mut self, message: Message) {
         match message {
@@ -22,7 +25,8 @@ impl Daemon<'_> {
                 self.state_is_stale(clock::now());
             }
             Message::RouterAdvertisement(message) if self.synchronised => self.advertisement(message),
-            Message::RouterAdvertisement(message) => self.early.push(message),
+            Message::RouterAdvertisement(message) if self.early.len() < EARLY => self.early.push(message),
+            Message::RouterAdvertisement(_) => self.refuse("advertisement-before-the-first-dump", 1),
             Message::Lost(loss) => {
                 let (what, count) = match loss {
                     Loss::RouterAdvertisements(count) => ("router-advertisement-buffer-full", count.into()),

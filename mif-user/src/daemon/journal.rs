@@ -6,7 +6,7 @@
 //! daemon. The file is in the state directory, which does not outlive the boot.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::Ipv6Addr,
     path::{Path, PathBuf},
@@ -20,9 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::files;
 
-/// Advertisements kept. Routers beyond the caps of `mif_core::pvd` are not worth keeping, and 10,000 forged ones must
-/// not fill the disk.
-const KEPT: usize = 256;
+/// Advertisements held between two calls of [`Journal::keep`]: what 10,000 forged routers say must not fill the memory.
+const HELD: usize = 1024;
 
 /// An advertisement as it was heard.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
@@ -65,7 +64,7 @@ impl Journal {
     /// Keeps an advertisement in place of the router's last one for the same PvD.
     pub fn hear(&mut self, heard: Heard) {
         let key = key(&heard);
-        if self.heard.len() < KEPT || self.heard.contains_key(&key) {
+        if self.heard.len() < HELD || self.heard.contains_key(&key) {
             self.heard.insert(key, heard);
         }
     }
@@ -73,6 +72,11 @@ impl Journal {
     /// Forgets the routers of an interface that is gone or down.
     pub fn forget_link(&mut self, ifindex: u32) {
         self.heard.retain(|(link, ..), _| *link != ifindex);
+    }
+
+    /// Keeps what these routers said, each on its interface; the others are gone, or were refused by the caps.
+    pub fn keep(&mut self, routers: &BTreeSet<(u32, Ipv6Addr)>) {
+        self.heard.retain(|(ifindex, router, _), _| routers.contains(&(*ifindex, *router)));
     }
 
     /// Writes it.
@@ -91,4 +95,41 @@ fn key(heard: &Heard) -> (u32, Ipv6Addr, Option<String>) {
         _ => None,
     });
     (heard.ifindex, heard.router, pvd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(ifindex: u32, router: u16, at: u64) -> Heard {
+        let router = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, router);
+        Heard { ifindex, router, at: Time(at), advertisement: RouterAdvertisement::default() }
+    }
+
+    #[test]
+    fn what_routers_said_last_is_heard_again_in_order() {
+        let directory = std::env::temp_dir().join(format!("mif-journal-{}", std::process::id()));
+        let (mut journal, warning) = Journal::open(&directory);
+        assert_eq!(warning, None);
+        for heard in [heard(2, 1, 10), heard(3, 1, 20), heard(2, 2, 30), heard(2, 1, 40)] {
+            journal.hear(heard);
+        }
+        journal.write().expect("written");
+        let (mut journal, _) = Journal::open(&directory);
+        assert_eq!(journal.replay(), [heard(3, 1, 20), heard(2, 2, 30), heard(2, 1, 40)]);
+        journal.keep(&BTreeSet::from([(2, heard(2, 1, 0).router), (3, heard(3, 1, 0).router)]));
+        assert_eq!(journal.replay(), [heard(3, 1, 20), heard(2, 1, 40)]);
+        journal.forget_link(2);
+        assert_eq!(journal.replay(), [heard(3, 1, 20)]);
+        std::fs::remove_dir_all(&directory).expect("removed");
+    }
+
+    #[test]
+    fn a_flood_of_routers_is_bounded() {
+        let (mut journal, _) = Journal::open(Path::new("/nonexistent"));
+        for router in 0..10_000 {
+            journal.hear(heard(2, router, 1));
+        }
+        assert_eq!(journal.replay().len(), HELD);
+    }
 }

@@ -106,6 +106,9 @@ impl Daemon<'_> {
             refused,
             problems: self.warnings.iter().chain(self.owner.problems()).cloned().collect(),
         };
+        let routers =
+            state.pvds.iter().flat_map(|pvd| pvd.routers.iter().map(|router| (pvd.ifindex, router.address)));
+        self.journal.keep(&routers.collect());
         let written = state.write(&self.options.state_dir).and_then(|()| self.journal.write());
         if let Err(error) = written {
             warn!("cannot write the state to {}: {error}", self.options.state_dir.display());

@@ -78,8 +78,9 @@ async fn converse(
     notices: broadcast::Sender<Notice>,
 ) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader.take(REQUEST_MAX));
     let mut line = String::new();
-    BufReader::new(reader.take(REQUEST_MAX)).read_line(&mut line).await?;
+    reader.read_line(&mut line).await?;
     let request = match serde_json::from_str::<Request>(&line) {
         Ok(request) => request,
         Err(error) => {
@@ -87,23 +88,26 @@ async fn converse(
             return send(&mut writer, &refused).await;
         }
     };
-    if matches!(request, Request::Watch) {
-        // Subscribed before the answer: who reads the answer misses nothing from then on.
-        let mut subscription = notices.subscribe();
-        send(&mut writer, &Reply::Watching).await?;
-        loop {
-            match subscription.recv().await {
+    // Subscribed before the owner hears of it: whoever reads the answer misses nothing from then on.
+    let subscription = matches!(request, Request::Watch).then(|| notices.subscribe());
+    let (reply, answer) = oneshot::channel();
+    let ended = || io::Error::from(io::ErrorKind::BrokenPipe);
+    calls.send(Call { request, reply }).await.map_err(|_| ended())?;
+    send(&mut writer, &answer.await.map_err(|_| ended())?).await?;
+    let Some(mut subscription) = subscription else { return Ok(()) };
+    loop {
+        let mut octet = [0];
+        tokio::select! {
+            notice = subscription.recv() => match notice {
                 Ok(notice) => send(&mut writer, &notice).await?,
                 // A slow watcher loses the oldest notices rather than holding up the daemon.
                 Err(broadcast::error::RecvError::Lagged(lost)) => debug!("a watcher lost {lost} notices"),
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
-            }
+            },
+            // A watcher has nothing more to say: this is its end.
+            _ = reader.read(&mut octet) => return Ok(()),
         }
     }
-    let (reply, answer) = oneshot::channel();
-    let ended = || io::Error::from(io::ErrorKind::BrokenPipe);
-    calls.send(Call { request, reply }).await.map_err(|_| ended())?;
-    send(&mut writer, &answer.await.map_err(|_| ended())?).await
 }
 
 async fn send<T: serde::Serialize>(
