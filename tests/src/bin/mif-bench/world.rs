@@ -128,7 +128,7 @@ impl Drop for Bench {
     }
 }
 
-/// The address of an uplink: 2001:db8:<number>::1.
+/// The address of an uplink: `2001:db8:1:NUMBER::1`.
 pub fn source(number: u32) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, (number >> 16) as u16 + 1, number as u16, 0, 0, 0, 1)
 }
