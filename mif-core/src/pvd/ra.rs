@@ -181,6 +181,9 @@ impl Pvd {
         changes: &mut Changes,
     ) {
         let now = circumstances.now;
+        if option.autonomous && option.preferred_lifetime > option.valid_lifetime {
+            circumstances.refused.count(RefusedReason::PreferredOverValid);
+        }
         let key = (option.prefix, router);
         let here = self.prefixes.get(&key).copied();
         let moved = circumstances.moved.remove(&option.prefix);
@@ -277,4 +280,26 @@ fn assigned_until(addresses: &BTreeMap<Ipv6Addr, (Address, u64)>, prefix: Ipv6Ne
         .filter(|address| !address.permanent && address.prefix_len == prefix.prefix_len())
         .map(|address| address.valid_until)
         .max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        limits::RefusedReason,
+        testing::{Host, pio, prefixes, ra, says},
+    };
+
+    #[test]
+    fn a_prefix_preferred_for_longer_than_it_is_valid_is_counted() {
+        for (autonomous, valid, preferred, counted) in
+            [(true, 60, 61, 1), (true, 60, 60, 0), (true, 0, u32::MAX, 1), (false, 60, 61, 0)]
+        {
+            let mut host = Host::new(&[2]);
+            let mut option = pio("2001:db8:1::/64", valid, preferred);
+            option.autonomous = autonomous;
+            host.tell(says(2, "fe80::1", ra(1800, prefixes(&[option]))));
+            let found = host.set.refused().of(RefusedReason::PreferredOverValid);
+            assert_eq!(found, counted, "{autonomous} {valid} {preferred}");
+        }
+    }
 }
