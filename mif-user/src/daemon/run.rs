@@ -30,10 +30,12 @@ use super::{
 };
 use crate::{
     clock::{self, Timer},
+    config::Named,
     control::{self, Notice, Reply, Request},
     kernel::{
         mounts,
         pins::{self, Installation, Origin, Plan},
+        privileges,
     },
     lock,
     net::{
@@ -56,6 +58,7 @@ const STATE_INTERVAL: Duration = Duration::from_millis(200);
 /// # Errors
 /// When it cannot start, or a socket that it lives on fails.
 pub fn run(options: &Options) -> Result<()> {
+    privileges::check()?;
     let _lock = lock::acquire(&options.state_dir)?;
     mounts::ensure_bpffs(&options.pins)?;
     let cgroup = match &options.cgroup {
@@ -133,7 +136,12 @@ impl<'a> Daemon<'a> {
         };
         let mut set = PvdSet::new(Limits { max_pvds: options.sizes.pvds - 1 });
         // The places that the PvDs had: the counters in STATS stay theirs.
-        if let Ok(Some(state)) = State::read(&options.state_dir) {
+        let (state, warning) = State::read_or_set_aside(&options.state_dir);
+        if let Some(warning) = warning {
+            warn!("{warning}");
+            warnings.push(warning);
+        }
+        if let Some(state) = state {
             set.reserve(state.pvds.iter().map(|pvd| (pvd.key.clone(), pvd.index)));
         }
         let preferences = Preferences { metrics: options.metrics.clone(), views: Vec::new() };
@@ -345,10 +353,8 @@ impl<'a> Daemon<'a> {
     /// The first dump is complete: hear again what routers said before this start, then what they said meanwhile.
     fn synchronise(&mut self, now: Time) {
         self.synchronised = true;
-        for name in self.filter.missing() {
-            let warning = format!("interface {name} does not exist (yet); `ip link` lists those that do");
-            warn!("{warning}");
-            self.warnings.push(warning);
+        for absent in self.absent_interfaces() {
+            warn!("{absent}");
         }
         for Heard { ifindex, router, at, advertisement } in self.journal.replay() {
             if self.links.get(&ifindex).is_some_and(|link| link.up) {
@@ -359,6 +365,12 @@ impl<'a> Daemon<'a> {
         for message in std::mem::take(&mut self.early) {
             self.advertisement(message);
         }
+    }
+
+    /// What is wrong now with the names in the configuration.
+    fn absent_interfaces(&self) -> impl Iterator<Item = String> {
+        let absent = |named: &&Named| !self.filter.exists(&named.interface);
+        self.options.named_interfaces.iter().filter(absent).map(ToString::to_string)
     }
 
     fn advertisement(&mut self, message: RaMessage) {
@@ -451,7 +463,10 @@ impl<'a> Daemon<'a> {
             pvds: self.owner.snapshot(now),
             policies: self.owner.policies.iter().cloned().collect(),
             refused,
-            problems: self.warnings.iter().chain(self.owner.problems()).cloned().collect(),
+            problems: self
+                .absent_interfaces()
+                .chain(self.warnings.iter().chain(self.owner.problems()).cloned())
+                .collect(),
         };
         let written = state.write(&self.options.state_dir).and_then(|()| self.journal.write());
         if let Err(error) = written {
