@@ -5,6 +5,7 @@ pub mod bpffs;
 pub mod cgroup;
 pub mod deadline;
 pub mod echo;
+pub mod enforced;
 pub mod events;
 pub mod flow;
 pub mod footprint;
