@@ -193,11 +193,10 @@ impl Config {
         self.interface.get(interface)?.metric
     }
 
-    /// Names in the configuration that no interface has now. Not an error: interfaces come later. But a misspelt name
-    /// looks the same, so it is said.
+    /// The interfaces that the configuration names. That one does not exist is not an error: interfaces come later. But a
+    /// misspelt name looks the same, so it is said ([`Named`]).
     #[must_use]
-    pub fn validate_against<'a>(&self, links: impl IntoIterator<Item = &'a str>) -> Vec<Warning> {
-        let links: BTreeSet<&str> = links.into_iter().collect();
+    pub fn named_interfaces(&self) -> Vec<Named> {
         let named = [
             ("interfaces", self.interfaces.iter().collect::<Vec<_>>()),
             ("ignore_interfaces", self.ignore_interfaces.iter().collect()),
@@ -206,22 +205,21 @@ impl Config {
         named
             .into_iter()
             .flat_map(|(key, names)| names.into_iter().map(move |name| (key, name)))
-            .filter(|(_, name)| !links.contains(name.as_str()))
-            .map(|(key, name)| Warning { key, interface: name.clone() })
+            .map(|(key, name)| Named { key, interface: name.clone() })
             .collect()
     }
 }
 
-/// A name that no interface has now.
+/// An interface that the configuration names. Its text is what to say while there is none of that name.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Warning {
+pub struct Named {
     /// Where it stands.
     pub key: &'static str,
     /// The name.
     pub interface: String,
 }
 
-impl fmt::Display for Warning {
+impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, interface } = self;
         write!(f, "{key} names `{interface}`, but there is no such interface now; it counts once one appears")

@@ -34,15 +34,18 @@ pub fn read_json_or_set_aside<T: DeserializeOwned>(path: &Path) -> (Option<T>, O
     };
     match serde_json::from_slice(&text) {
         Ok(value) => (Some(value), None),
-        Err(error) => {
-            let bad = path.with_extension("json.bad");
-            let kept = match fs::rename(path, &bad) {
-                Ok(()) => format!("kept as {}", bad.display()),
-                Err(error) => format!("and could not be kept aside: {error}"),
-            };
-            (None, Some(format!("{} is not what was written there ({error}); {kept}", path.display())))
-        }
+        Err(error) => (None, Some(set_aside(path, &error.into()))),
     }
+}
+
+/// Renames a file that cannot be understood to `*.bad` and says so.
+pub fn set_aside(path: &Path, error: &io::Error) -> String {
+    let bad = path.with_extension("json.bad");
+    let kept = match fs::rename(path, &bad) {
+        Ok(()) => format!("kept as {}", bad.display()),
+        Err(error) => format!("and could not be kept aside: {error}"),
+    };
+    format!("{} is not what was written there ({error}); {kept}", path.display())
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub enum LockError {
         pid: Option<u32>,
     },
     /// The file cannot be made or locked.
-    #[error("cannot lock {path}: {source}")]
+    #[error("cannot lock {path}: {source}{}", remedy(source))]
     Io {
         /// The lock file.
         path: PathBuf,
@@ -41,6 +41,10 @@ fn holder_text(pid: Option<u32>) -> String {
         Some(pid) => format!("another mif daemon or `mif detach` runs already: process {pid}"),
         None => "another mif daemon or `mif detach` runs already".into(),
     }
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied { "; run this as root" } else { "" }
 }
 
 /// The lock, held until this is dropped.

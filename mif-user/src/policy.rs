@@ -12,8 +12,9 @@ use std::{
 use mif_common::{abi, limits};
 use mif_core::select::world::View;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
-use crate::{files, kernel::attach, mode::Mode};
+use crate::{files, kernel::attach, mode::Mode, state::State};
 
 /// Groups of PvD ids, in order of preference.
 pub type Groups = Vec<Vec<String>>;
@@ -78,11 +79,22 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// The policies kept in a state directory. A file that cannot be read is kept aside, and said in the second value.
+    /// The policies kept in a state directory. A file that cannot be read is kept aside, and said in the second value; the
+    /// state file has the policies too, so that a cgroup that was confined stays so.
     #[must_use]
     pub fn load(state_dir: &Path) -> (Self, Option<String>) {
         let file = state_dir.join("policies.json");
-        let (kept, warning) = files::read_json_or_set_aside::<Vec<Policy>>(&file);
+        let (mut kept, mut warning) = files::read_json_or_set_aside::<Vec<Policy>>(&file);
+        if let Some(warning) = &mut warning {
+            match State::read(state_dir) {
+                Ok(Some(state)) => {
+                    warning.push_str("; the policies of the state file are in force");
+                    kept = Some(state.policies);
+                }
+                _ => warning.push_str("; `mif policy attach` those that are missing"),
+            }
+        }
+        let damaged = warning.is_some();
         let mut by_cgroup = BTreeMap::new();
         for policy in kept.unwrap_or_default() {
             // A cgroup that is gone, or whose path belongs to another one now, has taken its policy with it.
@@ -92,7 +104,11 @@ impl Policies {
                 by_cgroup.insert(policy.cgroup_id, policy);
             }
         }
-        (Self { file, by_cgroup }, warning)
+        let policies = Self { file, by_cgroup };
+        if damaged && let Err(error) = policies.keep() {
+            warn!("{error}");
+        }
+        (policies, warning)
     }
 
     /// The policies in the order of their cgroups' ids.

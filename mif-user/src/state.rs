@@ -17,6 +17,12 @@ use crate::{files, mode::Mode, policy::Policy};
 /// Version of the file.
 pub const FORMAT: u32 = 1;
 
+/// What the files of all versions have.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
 /// The file.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct State {
@@ -73,11 +79,27 @@ impl State {
     pub fn read(state_dir: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(Self::path(state_dir)) {
             Ok(text) => {
-                let state: Self = serde_json::from_slice(&text)?;
-                Ok((state.format == FORMAT).then_some(state))
+                // The rest may have another form in another version.
+                let Version { format } = serde_json::from_slice(&text)?;
+                if format != FORMAT {
+                    return Ok(None);
+                }
+                Ok(Some(serde_json::from_slice(&text)?))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Reads it for the daemon that will overwrite it: one that cannot be understood is kept aside, and said in the second
+    /// value.
+    #[must_use]
+    pub fn read_or_set_aside(state_dir: &Path) -> (Option<Self>, Option<String>) {
+        let path = Self::path(state_dir);
+        // Another version's file is none of ours, and not damaged either.
+        match Self::read(state_dir) {
+            Err(error) => (None, Some(files::set_aside(&path, &error))),
+            Ok(state) => (state, None),
         }
     }
 

@@ -30,6 +30,7 @@ pub mod bpffs;
 pub mod cgroup;
 pub mod deadline;
 pub mod echo;
+pub mod enforced;
 pub mod events;
 pub mod flow;
 pub mod footprint;

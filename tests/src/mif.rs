@@ -107,9 +107,28 @@ impl Site {
     /// # Errors
     /// The binary was not built.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Command> {
+        self.command_at(&self.pins(), args)
+    }
+
+    /// As [`Self::command`], with another pin directory.
+    ///
+    /// # Errors
+    /// The binary was not built.
+    pub fn command_at<S: AsRef<OsStr>>(
+        &self,
+        pins: &Path,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<Command> {
         let mut command = self.namespace.command(need::sibling("mif")?);
-        command.arg("--bpffs").arg(self.pins()).arg("--state-dir").arg(self.state_dir()).args(args);
+        command.arg("--bpffs").arg(pins).arg("--state-dir").arg(self.state_dir()).args(args);
+        command.stdin(Stdio::null());
         Ok(command)
+    }
+
+    /// The cgroup that its daemons are attached to.
+    #[must_use]
+    pub fn cgroup(&self) -> &Path {
+        &self.cgroup
     }
 
     /// Runs `mif ARGS` to its end.

@@ -112,6 +112,8 @@ refused_reasons! {
     Pvds, "pvds", "no place is left for another PvD";
     Routers, "routers", "the link has as many routers as are kept";
     ExplicitPvds, "explicit-pvds", "the link has as many named PvDs as are kept";
+    PreferredOverValid, "preferred-over-valid",
+        "a prefix preferred for longer than it is valid: it gives no addresses (RFC 4862 §5.5.3 c)";
     Prefixes, "prefixes", "the PvD has as many prefixes as are kept";
     Routes, "routes", "the PvD has as many routes as are kept";
     DnsServers, "dns-servers", "the PvD has as many DNS servers as are kept; the soonest to expire left";

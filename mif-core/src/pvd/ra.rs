@@ -183,6 +183,9 @@ impl Pvd {
         changes: &mut Changes,
     ) {
         let now = circumstances.now;
+        if option.autonomous && option.preferred_lifetime > option.valid_lifetime {
+            circumstances.refused.count(RefusedReason::PreferredOverValid);
+        }
         let key = (option.prefix, router);
         let here = self.prefixes.get(&key).copied();
         let moved = circumstances.moved.remove(&option.prefix);

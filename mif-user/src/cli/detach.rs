@@ -25,8 +25,13 @@ mod routes;
 
 /// What the daemon leaves in its state directory, beside the state file and the socket: policies, and the last Router
 /// Advertisements.
-const STATE_FILES: [&str; 4] =
-    ["policies.json", "advertisements.json", "policies.json.bad", "advertisements.json.bad"];
+const STATE_FILES: [&str; 5] = [
+    "policies.json",
+    "advertisements.json",
+    "state.json.bad",
+    "policies.json.bad",
+    "advertisements.json.bad",
+];
 
 /// Remove all that mif has put into the kernel
 #[derive(Debug, clap::Args)]

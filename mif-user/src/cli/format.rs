@@ -84,6 +84,22 @@ pub fn printable(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
 }
 
+/// An error with its causes, each line [`printable`]. Many an error says its cause already; then it is not said twice.
+#[must_use]
+pub fn complaint(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.contains(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text.lines().map(printable).collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +170,19 @@ mod tests {
             [("isp.example%eth0", "isp.example%eth0"), ("a\x1b[2Jb\n", "a\u{fffd}[2Jb\u{fffd}"), ("ü", "ü")]
         {
             assert_eq!(printable(text), expected);
+        }
+    }
+
+    #[test]
+    fn complaints_say_nothing_twice_and_keep_their_lines() {
+        let eperm = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let lock = crate::lock::LockError::Io { path: "/x".into(), source: eperm() };
+        for (error, expected) in [
+            (anyhow::Error::from(eperm()).context("cannot read /y"), "cannot read /y: permission denied"),
+            (lock.into(), "cannot lock /x: permission denied; run this as root"),
+            (anyhow::anyhow!("f:1:8: wrong\n  mode = \x1b1"), "f:1:8: wrong\n  mode = \u{fffd}1"),
+        ] {
+            assert_eq!(complaint(&error), expected);
         }
     }
 }

@@ -125,7 +125,7 @@ pub fn main() -> ExitCode {
         // The reader has what it wanted: `mif map | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            output::note(&format::printable(&format!("{error:#}")));
+            output::note(&format::complaint(&error));
             ExitCode::FAILURE
         }
     }

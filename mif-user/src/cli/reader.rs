@@ -38,7 +38,10 @@ impl Reader {
 }
 
 /// bpffs is root's alone: say that, rather than that nothing is there.
-fn check_readable(directory: &Path) -> Result<()> {
+///
+/// # Errors
+/// When this user cannot read the directory.
+pub fn check_readable(directory: &Path) -> Result<()> {
     match std::fs::metadata(directory) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             Err(anyhow!("{} cannot be read: permission denied; run this as root", directory.display()))

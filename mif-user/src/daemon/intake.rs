@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 use super::{journal::Heard, run::Daemon};
 use crate::{
     clock,
+    config::Named,
     net::{Loss, Message, ra::RaMessage},
 };
 
@@ -69,10 +70,8 @@ impl Daemon<'_> {
     /// The first dump is complete: hear again what routers said before this start, then what they said meanwhile.
     pub(super) fn synchronise(&mut self, now: Time) {
         self.synchronised = true;
-        for name in self.filter.missing() {
-            let warning = format!("interface {name} does not exist (yet); `ip link` lists those that do");
-            warn!("{warning}");
-            self.warnings.push(warning);
+        for absent in self.absent_interfaces() {
+            warn!("{absent}");
         }
         for Heard { ifindex, router, at, advertisement } in self.journal.replay() {
             if self.links.get(&ifindex).is_some_and(|link| link.up) {
@@ -83,6 +82,12 @@ impl Daemon<'_> {
         for message in std::mem::take(&mut self.early) {
             self.advertisement(message);
         }
+    }
+
+    /// What is wrong now with the names in the configuration.
+    pub(super) fn absent_interfaces(&self) -> impl Iterator<Item = String> {
+        let absent = |named: &&Named| !self.filter.exists(&named.interface);
+        self.options.named_interfaces.iter().filter(absent).map(ToString::to_string)
     }
 
     pub(super) fn advertisement(&mut self, message: RaMessage) {

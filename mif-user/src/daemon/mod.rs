@@ -10,7 +10,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{
-    config::{Config, ForeignRules},
+    config::{Config, ForeignRules, Named},
     kernel::{attach::TcBackend, object::Sizes},
     mode::Mode,
     policy::Groups,
@@ -41,6 +41,8 @@ pub struct Options {
     pub interfaces: Vec<String>,
     /// Interfaces not to take.
     pub ignore_interfaces: Vec<String>,
+    /// All interfaces that the configuration names, and where.
+    pub named_interfaces: Vec<Named>,
     /// Configured metrics by interface name.
     pub metrics: BTreeMap<String, u32>,
     /// The mode of processes without a policy.
@@ -67,10 +69,12 @@ impl Options {
             groups: policy.groups,
             mode: policy.mode.into(),
         };
+        let named_interfaces = config.named_interfaces();
         Self {
             pins,
             state_dir: config.state_dir,
             cgroup: config.cgroup,
+            named_interfaces,
             interfaces: config.interfaces.into_iter().collect(),
             ignore_interfaces: config.ignore_interfaces.into_iter().collect(),
             metrics: config.interface.into_iter().filter_map(metric).collect(),

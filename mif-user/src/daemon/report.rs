@@ -104,7 +104,10 @@ impl Daemon<'_> {
             pvds: self.owner.snapshot(now),
             policies: self.owner.policies.iter().cloned().collect(),
             refused,
-            problems: self.warnings.iter().chain(self.owner.problems()).cloned().collect(),
+            problems: self
+                .absent_interfaces()
+                .chain(self.warnings.iter().chain(self.owner.problems()).cloned())
+                .collect(),
         };
         let routers =
             state.pvds.iter().flat_map(|pvd| pvd.routers.iter().map(|router| (pvd.ifindex, router.address)));

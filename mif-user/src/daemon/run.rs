@@ -28,6 +28,7 @@ use crate::{
     kernel::{
         mounts,
         pins::{self, Installation, Origin, Plan},
+        privileges,
     },
     lock,
     net::{
@@ -52,6 +53,7 @@ const ROUTERS_ANSWER: Duration = Duration::from_secs(2);
 /// # Errors
 /// When it cannot start, or a socket that it lives on fails.
 pub fn run(options: &Options) -> Result<()> {
+    privileges::check()?;
     let _lock = lock::acquire(&options.state_dir)?;
     mounts::ensure_bpffs(&options.pins)?;
     let cgroup = match &options.cgroup {
@@ -129,7 +131,12 @@ impl<'a> Daemon<'a> {
         };
         let mut set = PvdSet::new(Limits { max_pvds: options.sizes.pvds - 1 });
         // The places that the PvDs had: the counters in STATS stay theirs.
-        if let Ok(Some(state)) = State::read(&options.state_dir) {
+        let (state, warning) = State::read_or_set_aside(&options.state_dir);
+        if let Some(warning) = warning {
+            warn!("{warning}");
+            warnings.push(warning);
+        }
+        if let Some(state) = state {
             set.reserve(state.pvds.iter().map(|pvd| (pvd.key.clone(), pvd.index)));
         }
         let preferences = Preferences { metrics: options.metrics.clone(), views: Vec::new() };

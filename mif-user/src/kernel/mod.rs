@@ -5,9 +5,11 @@
 //! * [`pins`]: where everything lives in bpffs, and how one installation replaces another.
 //! * [`attach`]: cgroup and tc links.
 //! * [`mounts`]: where cgroup2 and bpffs are.
+//! * [`privileges`]: what the daemon may do.
 
 pub mod attach;
 pub mod maps;
 pub mod mounts;
 pub mod object;
 pub mod pins;
+pub mod privileges;

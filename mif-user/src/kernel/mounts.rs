@@ -87,7 +87,15 @@ fn is_on(path: &Path, kind: FsType) -> io::Result<bool> {
 /// # Errors
 /// When it does not exist or is something else.
 pub fn check_cgroup(path: &Path) -> Result<(), MountError> {
-    let metadata = fs::metadata(path).map_err(|error| MountError::Path(path.into(), error))?;
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        // The cause, where it is this, and not only that the path leads nowhere.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            cgroup2()?;
+            return Err(MountError::Path(path.into(), error));
+        }
+        Err(error) => return Err(MountError::Path(path.into(), error)),
+    };
     let on_cgroup2 =
         is_on(path, CGROUP2_SUPER_MAGIC).map_err(|error| MountError::Path(path.into(), error))?;
     if metadata.is_dir() && on_cgroup2 {

@@ -406,3 +406,17 @@ fn bad_arrivals() {
     }
     assert!(host.ids().is_empty());
 }
+
+#[test]
+fn a_prefix_preferred_for_longer_than_it_is_valid_is_counted() {
+    for (autonomous, valid, preferred, counted) in
+        [(true, 60, 61, 1), (true, 60, 60, 0), (true, 0, u32::MAX, 1), (false, 60, 61, 0)]
+    {
+        let mut host = Host::new(&[2]);
+        let mut option = pio("2001:db8:1::/64", valid, preferred);
+        option.autonomous = autonomous;
+        host.tell(says(2, "fe80::1", ra(1800, prefixes(&[option]))));
+        let found = host.set.refused().of(RefusedReason::PreferredOverValid);
+        assert_eq!(found, counted, "{autonomous} {valid} {preferred}");
+    }
+}

@@ -22,6 +22,9 @@ fn daemon(global: &Global) -> Check {
 
 fn pins(global: &Global) -> Check {
     let directory = &global.bpffs();
+    if let Err(error) = reader::check_readable(directory) {
+        return Check::warning("pins", error.to_string());
+    }
     match Maps::open(directory) {
         Ok(_) => {
             let hooks = pins::pinned_cgroup_links(directory);

@@ -8,6 +8,7 @@ use super::Check;
 use crate::kernel::{
     mounts::{self, BPFFS},
     object::{self, Sizes},
+    privileges,
 };
 
 /// The oldest kernel that the project supports: what its tests run on.
@@ -19,32 +20,15 @@ const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// The loopback interface's index: every namespace has it.
 const LOOPBACK: u32 = 1;
 
-/// Capabilities that the daemon uses, by their numbers (`linux/capability.h`).
-const CAPABILITIES: [(u32, &str); 4] =
-    [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
-
 pub fn checks() -> Vec<Check> {
     vec![capabilities(), version(), btf(), cgroup2(), bpffs(), programs(), tcx()]
 }
 
 fn capabilities() -> Check {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let lacking = lacking_capabilities(effective(&status).unwrap_or(0));
-    if lacking.is_empty() {
-        return Check::ok("privileges", "CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW and CAP_PERFMON");
+    match privileges::check() {
+        Ok(()) => Check::ok("privileges", privileges::needed().join(", ")),
+        Err(error) => Check::missing("privileges", error.to_string()).remedy("run it as root, or with sudo"),
     }
-    Check::missing("privileges", format!("without {}", lacking.join(", ")))
-        .remedy("run it as root, or with sudo")
-}
-
-/// `CapEff` of `/proc/PID/status` (proc(5)).
-fn effective(status: &str) -> Option<u64> {
-    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(mask.trim(), 16).ok()
-}
-
-fn lacking_capabilities(effective: u64) -> Vec<&'static str> {
-    CAPABILITIES.iter().filter(|(number, _)| effective & (1 << number) == 0).map(|(_, name)| *name).collect()
 }
 
 fn version() -> Check {
@@ -125,18 +109,5 @@ mod tests {
         ] {
             assert_eq!(parse_version(release), expected, "{release}");
         }
-    }
-
-    #[test]
-    fn capability_masks() {
-        let status = "Name:\tmif\nCapInh:\t0000000000000000\nCapEff:\t000001ffffffffff\n";
-        for (mask, expected) in [
-            (effective(status).expect("there"), vec![]),
-            (0, vec!["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_PERFMON", "CAP_BPF"]),
-            ((1 << 39) | (1 << 12), vec!["CAP_NET_RAW", "CAP_PERFMON"]),
-        ] {
-            assert_eq!(lacking_capabilities(mask), expected, "{mask:#x}");
-        }
-        assert_eq!(effective("Name: x\n"), None);
     }
 }
