@@ -154,8 +154,10 @@ fn when_one_gateway_dies_the_other_carries() {
     bounded(6 * PATIENCE, || {
         let mut world = World::redundant_gateways(Speaker::Embedded)?;
         let cgroup = Cgroup::new("host")?;
-        // Neighbour discovery finds out within a second rather than eight (neigh/*/ in the kernel's ip-sysctl).
-        for (name, value) in [("delay_first_probe_time", 1), ("retrans_time_ms", 100)] {
+        // Neighbour discovery finds out within seconds rather than most of a minute (neigh/*/ in the kernel's ip-sysctl).
+        for (name, value) in
+            [("base_reachable_time_ms", 1000), ("delay_first_probe_time", 1), ("retrans_time_ms", 100)]
+        {
             world.host.namespace().sysctl(&format!("net/ipv6/neigh/{SHARED_LINK}/{name}"), value)?;
         }
         let site = Site::new(world.host.namespace(), &cgroup)?;
@@ -167,6 +169,28 @@ fn when_one_gateway_dies_the_other_carries() {
         world.routers()[0].namespace().ip("link set lan down\nlink set wan down")?;
         let _storm = world.host.place(&cgroup).storm(&Flow::new(Kind::UdpConnected, at_echo(SERVERS[0])))?;
         until_carried(&site, &mut notices, address, ISP_B.link_local())?;
+        daemon.stop()
+    });
+}
+
+/// A packet redirected to a neighbour that is not resolved yet would leave by that of its old route.
+#[test]
+fn routers_are_resolved_before_a_packet_needs_them() {
+    bounded(6 * PATIENCE, || {
+        let world = World::two_uplinks(Speaker::Embedded)?;
+        let host = world.host.namespace();
+        host.ip(&format!("neigh flush dev {}\nneigh flush dev {}", ISP_A.name, ISP_B.name))?;
+        let cgroup = Cgroup::new("host")?;
+        let site = Site::new(host, &cgroup)?;
+        let daemon = site.daemon::<&str>([])?;
+        for isp in [ISP_A, ISP_B] {
+            let entry = format!("{} dev {} lladdr", isp.link_local(), isp.name);
+            world.host.events().until(&format!("the neighbour entry {entry}"), || {
+                Ok(host.ip_show(&["neigh"])?.contains(&entry).then_some(()))
+            })?;
+        }
+        let with = matrix::run(&world, Some(&cgroup))?;
+        ensure!(with.is_clean(), "with mif:\n{with}\nthe daemon said:\n{}", daemon.log()?);
         daemon.stop()
     });
 }

@@ -1,6 +1,9 @@
 //! The one owner of the PvDs, and the one place that writes the maps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+};
 
 use mif_common::abi::{self, config_flags};
 use mif_core::{
@@ -36,10 +39,12 @@ pub struct HostPolicy {
 }
 
 /// What a commit did.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Committed {
     /// Entries added, replaced or removed.
     pub operations: usize,
+    /// Routers that the tables name now and did not before, each with its interface.
+    pub new_next_hops: BTreeSet<(u32, Ipv6Addr)>,
 }
 
 /// The owner.
@@ -211,7 +216,9 @@ impl Owner {
             }
         }
         let ops = diff(&self.stored, &wanted);
-        let committed = Committed { operations: ops.len() };
+        let known = next_hops(&self.stored);
+        let new_next_hops = next_hops(&wanted).difference(&known).copied().collect();
+        let committed = Committed { operations: ops.len(), new_next_hops };
         if let Err(error) = self.store(&ops, wanted) {
             error!("the old tables stay in force: {error}");
             self.problems.push(format!("the old tables stay in force: {error}"));
@@ -344,4 +351,15 @@ fn with_default_router(world: &World) -> BTreeSet<u32> {
         pvd.routes.iter().any(is_default)
     };
     world.pvds.iter().filter(offers_default).map(|pvd| pvd.ifindex).collect()
+}
+
+/// The routers that tables name, each with its interface.
+fn next_hops(tables: &Tables) -> BTreeSet<(u32, Ipv6Addr)> {
+    let of_sources = tables.sources.values().map(|source| (source.ifindex, source.next_hop));
+    let of_decisions = tables.decisions.values().map(|decision| (decision.ifindex, decision.next_hop));
+    of_sources
+        .chain(of_decisions)
+        .filter(|(_, next_hop)| !next_hop.is_unspecified())
+        .map(|(ifindex, next_hop)| (ifindex, next_hop.into()))
+        .collect()
 }

@@ -32,7 +32,7 @@ use crate::{
     },
     lock,
     net::{
-        CHANNEL_MESSAGES,
+        CHANNEL_MESSAGES, neighbour,
         netlink::Monitor,
         ra::{RaMessage, RaSocket},
     },
@@ -248,6 +248,11 @@ impl<'a> Daemon<'a> {
         }
         if self.synchronised {
             let committed = self.owner.commit(now);
+            for &(ifindex, router) in &committed.new_next_hops {
+                if let Err(error) = neighbour::resolve(ifindex, router) {
+                    debug!("{router} on {}: {error}", self.filter.name(ifindex).unwrap_or("?"));
+                }
+            }
             self.soliciting.default_routers(self.owner.interfaces_with_default_router(), now);
             self.tell(cause, committed.operations);
             if !self.ready && (now >= self.ready_at_last() || !self.owner.guesses_routers(now)) {

@@ -2,10 +2,12 @@
 //! state. Nothing is decided here.
 //!
 //! * [`ra`]: Router Advertisements in, Router Solicitations out, on a raw ICMPv6 socket.
+//! * [`neighbour`]: asks the kernel to resolve the routers that the tables name.
 //! * [`netlink`]: links, addresses, routes, neighbours and policy rules from rtnetlink.
 
 use mif_core::pvd::event::Event;
 
+pub mod neighbour;
 pub mod netlink;
 pub mod ra;
 
