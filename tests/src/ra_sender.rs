@@ -18,6 +18,7 @@ use nix::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
+    events::Events,
     netns::Namespace,
     packet::{self, ICMPV6, PacketSocket, Sees},
 };
@@ -70,11 +71,12 @@ impl<'a> Forged<'a> {
 }
 
 impl RaSender {
-    /// Ready to send; silent until told what to say. The interface is up and has a link-local address.
+    /// Ready to send; silent until told what to say. The interface is up, or about to be, and has a link-local address.
     ///
     /// # Errors
     /// There is no such interface, or CAP_NET_RAW lacks.
     pub fn new(namespace: &Namespace, interface: &str) -> Result<Self> {
+        wait_until_ready(namespace, interface)?;
         let (socket, ifindex) = namespace
             .run(|| open(interface))
             .with_context(|| format!("open a raw ICMPv6 socket on {interface} of {}", namespace.name()))?;
@@ -132,6 +134,19 @@ impl Drop for RaSender {
             let _ = thread.join();
         }
     }
+}
+
+/// The kernel sets an interface up some time after it was told to (`linkwatch`), and only then has it a way to ff00::/8.
+fn wait_until_ready(namespace: &Namespace, interface: &str) -> Result<()> {
+    /// Destination and prefix length in `/proc/net/ipv6_route`.
+    const MULTICAST: &str = "ff000000000000000000000000000000 08 ";
+    let what = format!("{interface} of {} to carry multicast", namespace.name());
+    Events::subscribe(namespace)?.until(&what, || {
+        let routes = namespace.proc_net("ipv6_route")?;
+        let leads_there =
+            |line: &str| line.starts_with(MULTICAST) && line.split_whitespace().last() == Some(interface);
+        Ok(routes.lines().any(leads_there).then_some(()))
+    })
 }
 
 fn open(interface: &str) -> io::Result<(Socket, u32)> {
