@@ -313,7 +313,7 @@ impl<'a> Daemon<'a> {
             Message::RouterAdvertisement(message) => self.early.push(message),
             Message::Lost(loss) => {
                 let (what, count) = match loss {
-                    Loss::RouterAdvertisements(count) => ("router-advertisement-buffer-full", count.into()),
+                    Loss::RouterAdvertisements(count) => ("advertisement-dropped-by-kernel", count.into()),
                     Loss::NetlinkOverrun => ("netlink-overrun", 1),
                     Loss::NetlinkUnreadable => ("netlink-unreadable", 1),
                 };
