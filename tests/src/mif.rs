@@ -171,6 +171,18 @@ impl Site {
     /// # Errors
     /// It ended instead; the message has what it said.
     pub fn daemon<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Daemon<'_>> {
+        self.daemon_with(args, |_| {})
+    }
+
+    /// As [`Self::daemon`], with something done to the command before it starts.
+    ///
+    /// # Errors
+    /// As [`Self::daemon`].
+    pub fn daemon_with<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Result<Daemon<'_>> {
         let socket = self.state_dir().join("notify.sock");
         // Left by a daemon before this one.
         let _ = std::fs::remove_file(&socket);
@@ -179,6 +191,7 @@ impl Site {
         command.arg(&self.cgroup).args(args).env("NOTIFY_SOCKET", &socket).stdin(Stdio::null());
         let log = self.state_dir().join("daemon.log");
         command.stderr(std::fs::File::create(&log)?).stdout(Stdio::null());
+        prepare(&mut command);
         let mut process = Process::spawn(command)?;
         let deadline = Deadline::new("mif daemon to be ready");
         loop {

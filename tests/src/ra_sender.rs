@@ -13,6 +13,7 @@ use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
+    events::until_ready,
     netns::Namespace,
     packet::{self, ICMPV6, PacketSocket, Sees},
     worker::{Stop, Worker},
@@ -64,11 +65,12 @@ impl<'a> Forged<'a> {
 }
 
 impl RaSender {
-    /// Ready to send; silent until told what to say. The interface is up and has a link-local address.
+    /// Ready to send; silent until told what to say. The interface is up, or about to be, and has a link-local address.
     ///
     /// # Errors
     /// There is no such interface, or CAP_NET_RAW lacks.
     pub fn new(namespace: &Namespace, interface: &str) -> Result<Self> {
+        until_ready(namespace, &[interface])?;
         let (socket, ifindex) = namespace
             .run(|| open(interface))
             .with_context(|| format!("open a raw ICMPv6 socket on {interface} of {}", namespace.name()))?;

@@ -30,7 +30,7 @@ impl Daemon<'_> {
             Message::RouterAdvertisement(_) => self.refuse("advertisement-before-the-first-dump", 1),
             Message::Lost(loss) => {
                 let (what, count) = match loss {
-                    Loss::RouterAdvertisements(count) => ("router-advertisement-buffer-full", count.into()),
+                    Loss::RouterAdvertisements(count) => ("advertisement-dropped-by-kernel", count.into()),
                     Loss::NetlinkOverrun => ("netlink-overrun", 1),
                     Loss::NetlinkUnreadable => ("netlink-unreadable", 1),
                 };

@@ -40,7 +40,8 @@ pub enum Message {
 /// Input that was lost, for the counters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Loss {
-    /// The raw socket's buffer overflowed and that many advertisements were dropped. Routers repeat them.
+    /// The kernel dropped that many advertisements at the raw socket: their checksum was wrong, or its buffer full. One
+    /// count (`sk_drops`) has both. Routers repeat what was good.
     RouterAdvertisements(u32),
     /// The netlink socket's buffer overflowed. A new dump follows, which repairs it.
     NetlinkOverrun,

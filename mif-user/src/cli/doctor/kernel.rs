@@ -52,7 +52,9 @@ fn btf() -> Check {
     if Path::new(BTF).exists() {
         return Check::ok("BTF", BTF);
     }
-    Check::missing("BTF", format!("no {BTF}")).remedy("boot a kernel with CONFIG_DEBUG_INFO_BTF=y")
+    // Whether it hinders, the check of the programs says.
+    Check::warning("BTF", format!("no {BTF}; the kernel may refuse the programs"))
+        .remedy("boot a kernel with CONFIG_DEBUG_INFO_BTF=y")
 }
 
 fn cgroup2() -> Check {
