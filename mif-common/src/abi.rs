@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::addr::Addr;
 
 /// Version of the map layout and of the meaning of the values.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
 /// A PvD's place in the PVD array; 0 is [`NO_PVD`].
 pub type PvdIndex = u32;
@@ -196,6 +196,10 @@ pub mod source_flags {
     /// The interface has several routers: packets with this source go to [`super::Source::next_hop`], whatever router
     /// the kernel's routes name (RFC 8028 §3.2).
     pub const NEXT_HOP: u32 = 1 << 0;
+    /// The PvD that carries the address leads beyond its link: it has a router, or a default route that needs none. Only
+    /// then are packets to elsewhere sent there; a service address on a dummy interface, or a prefix that serves a LAN,
+    /// leaves by whatever interface the kernel's routes say.
+    pub const LEADS_ON: u32 = 1 << 1;
 }
 
 /// PVD element, by [`PvdIndex`]. An all-zero element is a free place.
@@ -261,7 +265,7 @@ impl Hook {
 pub struct Event {
     /// Boot-time nanoseconds.
     pub at: u64,
-    /// The cgroup whose policy applied or, without one, of the socket's owner; 0 where unknown.
+    /// The cgroup whose policy applied, 0 without one.
     pub cgroup: u64,
     /// The source chosen or found.
     pub source: Addr,

@@ -255,7 +255,7 @@ pub fn connect<T: Tables>(tables: &T, rule: &Rule, socket: &Socket) -> Outcome {
 #[inline(always)]
 #[must_use]
 pub fn sendmsg<T: Tables>(tables: &T, rule: &Rule, socket: &Socket) -> Outcome {
-    let outcome = choose(tables, rule, socket);
+    let outcome = choose(tables, rule, &socket.reconsidered());
     match outcome.reason {
         Reason::FollowedSource => Outcome::pass(Reason::Consistent, outcome.pvd),
         _ => outcome,
@@ -339,6 +339,13 @@ fn follow<T: Tables>(tables: &T, rule: &Rule, socket: &Socket, decision: Option<
     if socket.ifindex == source.ifindex {
         return Outcome::pass(Reason::Consistent, source.pvd);
     }
+    if !leads_to(source, &socket.source, &socket.destination, decision) {
+        return if rule.strict() {
+            Outcome::refuse(Reason::Unreachable, source.pvd)
+        } else {
+            Outcome::pass(Reason::NoDecision, source.pvd)
+        };
+    }
     if socket.application_device() != 0 {
         return if rule.strict() {
             Outcome::refuse(Reason::Vetoed, source.pvd)
@@ -347,6 +354,18 @@ fn follow<T: Tables>(tables: &T, rule: &Rule, socket: &Socket, decision: Option<
         };
     }
     Outcome::apply(Reason::FollowedSource, source.pvd, Addr::UNSPECIFIED, source.ifindex)
+}
+
+/// Whether the PvD that carries a source reaches a destination: beyond its link, or on it, or because the tables say so.
+#[inline(always)]
+fn leads_to(source: &Source, address: &Addr, destination: &Addr, decision: Option<&Decision>) -> bool {
+    source.flags & source_flags::LEADS_ON != 0
+        || source.on_link_bits != 0 && destination.shares_prefix(address, source.on_link_bits)
+        || decision.is_some_and(|decision| {
+            matches!(Stored::from_raw(decision.verdict), Stored::Use)
+                && decision.pvd == source.pvd
+                && decision.ifindex == source.ifindex
+        })
 }
 
 /// A host-originated packet at tc egress: it must leave by the interface and next hop of its source's PvD.
@@ -394,7 +413,8 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
         return Outcome::pass(Reason::NotOurs, NO_PVD);
     }
     let Some(source) = source else {
-        return if rule.strict() {
+        // Without a policy of its own this may be a container's packet on its way through a device of the host.
+        return if rule.strict() && rule.cgroup != 0 {
             Outcome::refuse(Reason::Vetoed, NO_PVD)
         } else {
             Outcome::pass(Reason::UnknownSource, NO_PVD)
@@ -409,6 +429,7 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
     }
     if let Some(decision) = decision
         && decision.flags & decision_flags::ADMINISTRATOR != 0
+        && (decision.ifindex == packet.ifindex || decision.ifindex == 0)
     {
         return Outcome::pass(Reason::Administrator, decision.pvd);
     }
@@ -432,6 +453,13 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
     });
     if at_home && on_link {
         return Outcome::pass(Reason::Consistent, source.pvd);
+    }
+    if !leads_to(source, &packet.source, &packet.destination, decision) {
+        return if rule.strict() {
+            Outcome::refuse(Reason::Unreachable, source.pvd)
+        } else {
+            Outcome::pass(Reason::NoDecision, source.pvd)
+        };
     }
     let reason = if at_home { Reason::NextHop } else { Reason::Redirected };
     let next_hop = match own {

@@ -13,7 +13,7 @@ mod sock;
 mod tables;
 
 use aya_ebpf::{
-    bindings::TC_ACT_OK,
+    bindings::TC_ACT_UNSPEC,
     macros::{cgroup_sock_addr, classifier},
     programs::{SockAddrContext, TcContext},
 };
@@ -33,13 +33,15 @@ pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
     sock::sendmsg6(&ctx).unwrap_or(PROCEED)
 }
 
-/// Every packet about to leave by the interface.
+/// Every packet about to leave by the interface. What is left alone goes on to the next program or filter: TC_ACT_UNSPEC is
+/// TCX_NEXT, and no opinion for a clsact filter; TC_ACT_OK would silence them.
 #[classifier]
 pub fn egress(ctx: TcContext) -> i32 {
-    packet::egress(&ctx).unwrap_or(TC_ACT_OK)
+    packet::egress(&ctx).unwrap_or(TC_ACT_UNSPEC)
 }
 
-/// The helpers used here are GPL-only; the project is MIT OR Apache-2.0 (see `Documentation/bpf/bpf_licensing.rst`).
+/// The kernel gives helpers that it marks `gpl_only` to such programs alone (`Documentation/bpf/bpf_licensing.rst`); the
+/// source is MIT OR Apache-2.0.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -5,7 +5,7 @@ use core::{mem, ptr};
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{
-        __sk_buff, TC_ACT_OK, TC_ACT_SHOT,
+        __sk_buff, TC_ACT_SHOT,
         bpf_hdr_start_off::{BPF_HDR_START_MAC, BPF_HDR_START_NET},
         bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
     },
@@ -29,6 +29,13 @@ const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
 const ETHERNET_HEADER: u32 = 14;
 /// Offset of the source in the IPv6 header (RFC 8200 §3); the destination follows it.
 const SOURCE_OFFSET: u32 = 8;
+/// Offset of the next header in the IPv6 header, and the header's length (RFC 8200 §3).
+const NEXT_HEADER_OFFSET: u32 = 6;
+const IPV6_HEADER: u32 = 40;
+/// RFC 4443 §2.1
+const ICMPV6: u8 = 58;
+/// Router Solicitation to Redirect (RFC 4861 §4).
+const ND_TYPES: core::ops::RangeInclusive<u8> = 133..=137;
 /// `linux/socket.h`
 const AF_INET6: u32 = 10;
 /// `skb->tc_index` of a packet that was redirected and comes by again, at its new interface or at the same one (a redirect
@@ -42,14 +49,19 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
     let config = tables::config()?;
     let skb = ctx.as_ptr().cast::<__sk_buff>();
     // SAFETY: the context is valid for the program's run.
-    let (protocol, ingress_ifindex, ifindex, len, tc_index) =
-        unsafe { ((*skb).protocol, (*skb).ingress_ifindex, (*skb).ifindex, (*skb).len, (*skb).tc_index) };
-    if protocol != ETH_P_IPV6 {
-        return None;
-    }
-    if tc_index == REPAIRED {
-        // SAFETY: as above; the field is writable.
-        unsafe { (*skb).tc_index = 0 };
+    let (protocol, ingress_ifindex, ifindex, len, tc_index, vlan_present) = unsafe {
+        (
+            (*skb).protocol,
+            (*skb).ingress_ifindex,
+            (*skb).ifindex,
+            (*skb).len,
+            (*skb).tc_index,
+            (*skb).vlan_present,
+        )
+    };
+    // A tagged packet comes from a VLAN device above this one, which had its own look. A packet that was redirected keeps
+    // its mark all the way down such a stack.
+    if protocol != ETH_P_IPV6 || vlan_present != 0 || tc_index == REPAIRED {
         return None;
     }
     let bytes = u64::from(len);
@@ -72,7 +84,11 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
         Verdict::Pass => {
             // Every packet comes by here: an event for each would tell nothing.
             report::count(outcome.reason, outcome.pvd, bytes);
-            Some(TC_ACT_OK)
+            None
+        }
+        _ if is_neighbour_discovery(ctx) => {
+            report::count(Reason::NotOurs, NO_PVD, bytes);
+            None
         }
         Verdict::Refuse => {
             report::outcome(&outcome, &rule, &subject, bytes);
@@ -95,18 +111,32 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
 /// Source and destination, wherever the network header is (tunnels have no link-layer header).
 #[inline(always)]
 fn addresses(ctx: &TcContext) -> Option<[Addr; 2]> {
-    let mut addresses = [Addr::UNSPECIFIED; 2];
-    // SAFETY: the buffer lives on this stack and has the length given.
+    load::<[Addr; 2]>(ctx, SOURCE_OFFSET)
+}
+
+/// Whether this is Neighbor Discovery between global addresses: it concerns the link that it is on, and a router would spoil
+/// its hop limit (RFC 4861 §7.1).
+#[inline(always)]
+fn is_neighbour_discovery(ctx: &TcContext) -> bool {
+    load::<u8>(ctx, NEXT_HEADER_OFFSET) == Some(ICMPV6)
+        && load::<u8>(ctx, IPV6_HEADER).is_some_and(|kind| ND_TYPES.contains(&kind))
+}
+
+/// Reads a plain value at an offset from the network header.
+#[inline(always)]
+fn load<T: Default>(ctx: &TcContext, offset: u32) -> Option<T> {
+    let mut value = T::default();
+    // SAFETY: the buffer lives on this stack and has the length given; only plain data is read so.
     let status = unsafe {
         bpf_skb_load_bytes_relative(
             ctx.as_ptr(),
-            SOURCE_OFFSET,
-            (&raw mut addresses).cast(),
-            mem::size_of::<[Addr; 2]>() as u32,
+            offset,
+            (&raw mut value).cast(),
+            mem::size_of::<T>() as u32,
             BPF_HDR_START_NET,
         )
     };
-    (status == 0).then_some(addresses)
+    (status == 0).then_some(value)
 }
 
 /// Whether an Ethernet header stands before the IPv6 header: whether the source is found that much further behind the

@@ -41,23 +41,20 @@ struct SockaddrIn6 {
 }
 
 pub fn connect6(ctx: &SockAddrContext) -> Option<i32> {
-    let (rule, mut socket) = context(ctx)?;
-    // Only a socket that has something bound can have been bound by us: spare the others the lookup.
-    if socket.ifindex != 0 || !socket.source.is_unspecified() {
-        // SAFETY: the pointer is the storage of this socket, null without one.
-        if let Some(ours) = unsafe { maps::SOCKET.get_ptr_mut(ctx).as_ref() } {
-            socket.ours = *ours;
-        }
-    }
+    let (rule, socket) = context(ctx, release)?;
     let mut outcome = decide::connect(&Maps, &rule, &socket);
-    if matches!(outcome.verdict, Verdict::Apply) {
-        apply(ctx, &socket, &mut outcome);
+    match outcome.verdict {
+        Verdict::Apply => apply(ctx, &socket, &mut outcome),
+        // The socket is on its way somewhere else than when a hook bound its interface.
+        Verdict::Pass if !matches!(outcome.reason, Reason::Consistent) => release(ctx, &socket),
+        Verdict::Pass | Verdict::Refuse => {}
     }
     Some(conclude(Hook::Connect6, &outcome, &rule, &socket))
 }
 
 pub fn sendmsg6(ctx: &SockAddrContext) -> Option<i32> {
-    let (rule, mut socket) = context(ctx)?;
+    // A binding of the socket is not this datagram's to change.
+    let (rule, mut socket) = context(ctx, |_, _| ())?;
     // SAFETY: the context is valid for the program's run; the verifier wants word by word.
     let named = unsafe {
         let message = &(*ctx.sock_addr).msg_src_ip6;
@@ -81,9 +78,10 @@ pub fn sendmsg6(ctx: &SockAddrContext) -> Option<i32> {
     Some(conclude(Hook::Sendmsg6, &outcome, &rule, &socket))
 }
 
-/// What both hooks read first; `None` where the socket is none of our business.
+/// What both hooks read first; `None` where the socket is none of our business, `exempted` before where its destination is
+/// the reason.
 #[inline(always)]
-fn context(ctx: &SockAddrContext) -> Option<(Rule, Socket)> {
+fn context(ctx: &SockAddrContext, exempted: impl FnOnce(&SockAddrContext, &Socket)) -> Option<(Rule, Socket)> {
     let Some(config) = tables::config() else {
         report::count(Reason::NotConfigured, NO_PVD, 0);
         return None;
@@ -98,20 +96,41 @@ fn context(ctx: &SockAddrContext) -> Option<(Rule, Socket)> {
         let user = &(*ctx.sock_addr).user_ip6;
         Addr::from_words([user[0], user[1], user[2], user[3]])
     };
-    if let Some(reason) = decide::exempt(&destination) {
-        report::count(reason, NO_PVD, 0);
-        return None;
-    }
     // SAFETY: every sock_addr context has its socket; the verifier checks the null test.
     let sk: &bpf_sock = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk.as_ref()? };
-    let socket = Socket {
+    let mut socket = Socket {
         destination,
         source: Addr::from_words([sk.src_ip6[0], sk.src_ip6[1], sk.src_ip6[2], sk.src_ip6[3]]),
         ifindex: sk.bound_dev_if,
         has_port: sk.src_port != 0,
         ours: SocketState::default(),
     };
+    // Only a socket that has something bound can have been bound by us: spare the others the lookup.
+    if socket.ifindex != 0 || !socket.source.is_unspecified() {
+        // SAFETY: the pointer is the storage of this socket, null without one.
+        if let Some(ours) = unsafe { maps::SOCKET.get_ptr_mut(ctx).as_ref() } {
+            socket.ours = *ours;
+        }
+    }
+    if let Some(reason) = decide::exempt(&destination) {
+        report::count(reason, NO_PVD, 0);
+        exempted(ctx, &socket);
+        return None;
+    }
     Some((Rule::of(&Maps, config, &CurrentTask), socket))
+}
+
+/// Takes back the interface that a hook bound, for a destination that is not ours to decide: loopback, the host itself, a
+/// container. What the application bound stays.
+#[inline(always)]
+fn release(ctx: &SockAddrContext, socket: &Socket) {
+    if socket.ours.ifindex == 0 || socket.ifindex != socket.ours.ifindex || !set_interface(ctx, 0) {
+        return;
+    }
+    // SAFETY: the pointer is the storage of this socket, null without one.
+    if let Some(ours) = unsafe { maps::SOCKET.get_ptr_mut(ctx).as_mut() } {
+        ours.ifindex = 0;
+    }
 }
 
 /// Binds source and interface. The source first: an interface without the source would be *source of one PvD on the

@@ -137,6 +137,8 @@ impl Policies {
             return Err(PolicyError::Empty);
         }
         let (cgroup, cgroup_id) = identify(cgroup)?;
+        // Cgroups that are gone have taken their policies with them.
+        self.by_cgroup.retain(|id, policy| attach::cgroup_id(&policy.cgroup).is_ok_and(|now| now == *id));
         let too_many = || PolicyError::TooMany(limits::POLICIES, limits::VIEWS);
         if !self.by_cgroup.contains_key(&cgroup_id)
             && self.by_cgroup.len() as u64 >= u64::from(limits::POLICIES)

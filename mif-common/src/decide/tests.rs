@@ -100,7 +100,7 @@ fn tables() -> Lists {
                 ifindex: 10 + pvd,
                 pvd,
                 on_link_bits: 64,
-                flags: 0,
+                flags: source_flags::LEADS_ON,
             },
         ));
     }
@@ -241,7 +241,7 @@ fn sockets() {
             &PREFER,
             Socket { ours: SocketState { source: addr("a::1"), ifindex: 11 }, ..socket("b::9", "a::1", 0) },
             "applied 2 from b::1 on 12",
-            "consistent 1",
+            "applied 2 from b::1 on 12",
         ),
         (
             &PREFER,
@@ -296,7 +296,7 @@ fn packets() {
         (&strict_exists, &PREFER, "7::7", "b::9", 12, "unknown-source 0"),
         (&strict_exists, &PREFER, "b::1", "b::9", 12, "consistent 2"),
         (&strict_host, &STRICT_ALL, "b::1", "a::9", 12, "consistent 2"),
-        (&strict_host, &STRICT_ALL, "7::7", "a::9", 12, "vetoed 0 refuse"),
+        (&strict_host, &STRICT_ALL, "7::7", "a::9", 12, "unknown-source 0"),
         (&strict_host, &OBSERVE, "7::7", "a::9", 12, "unknown-source 0"),
     ] {
         let packet = Packet { source: addr(source), destination: addr(destination), ifindex };
@@ -335,7 +335,8 @@ fn sources_without_a_router() {
 fn links_with_several_routers() {
     let mut tables = tables();
     let source = &mut tables.sources[0].1;
-    (source.flags, source.next_hop, source.on_link_bits) = (source_flags::NEXT_HOP, addr("fe80::a"), 0);
+    (source.flags, source.next_hop, source.on_link_bits) =
+        (source_flags::NEXT_HOP | source_flags::LEADS_ON, addr("fe80::a"), 0);
     let config = Config { mode: Mode::Prefer as u32, ..Config::default() };
     // rule, destination, interface that the packet is about to leave by
     for (rule, destination, ifindex, expected) in [
@@ -345,8 +346,9 @@ fn links_with_several_routers() {
         (PREFER, "b::9", 11, "next-hop 1 on 11 to fe80::a"),
         (PREFER, "f::9", 11, "next-hop 1 on 11 to fe80::a"),
         (PREFER, "f::9", 12, "redirected 1 on 11 to fe80::a"),
-        // the administrator's route stands, the host itself is not ours
-        (PREFER, "d::9", 11, "administrator 2"),
+        // the administrator's route stands where it leads, the host itself is not ours
+        (PREFER, "d::9", 12, "administrator 2"),
+        (PREFER, "d::9", 11, "next-hop 1 on 11 to fe80::a"),
         (PREFER, "9::9", 11, "not-ours 0"),
         (OBSERVE, "f::9", 11, "observed 1"),
     ] {
@@ -382,12 +384,34 @@ fn links_with_several_routers() {
         };
         tables.decisions.push((FIRST_ONLY, Addr::from_words([place, 0, 0, 0]), 32, decision));
     }
-    tables.sources[3].1.flags = source_flags::NEXT_HOP;
+    tables.sources[3].1.flags = source_flags::NEXT_HOP | source_flags::LEADS_ON;
     let strict = Config { flags: config_flags::STRICT, ..config };
     for (place, expected) in [(1, "next-hop 2 on 12 to fe80::b"), (2, "next-hop 2 on 12 to fe80::1")] {
         let destination = Addr::from_words([place, 0, 0, 9]);
         let packet = Packet { source: addr("5::1"), destination, ifindex: 12 };
         assert_eq!(text(egress(&tables, &strict, &packet, || STRICT)), expected, "{place}");
+    }
+}
+
+/// A service address on a dummy interface, a prefix that only serves a LAN: nothing leads from there to elsewhere, and the
+/// kernel's routes are left alone.
+#[test]
+fn sources_that_lead_nowhere() {
+    let mut tables = tables();
+    tables.sources[0].1.flags = 0;
+    let config = Config { mode: Mode::Prefer as u32, ..Config::default() };
+    let bound =
+        |destination| Socket { destination: addr(destination), source: addr("a::1"), ..Socket::default() };
+    for (rule, destination, packet, socket) in [
+        (PREFER, "b::9", "no-decision 1", "no-decision 1"),
+        (STRICT_ALL, "b::9", "unreachable 1 refuse", "unreachable 1 refuse"),
+        // its own neighbours, and what the tables reach by it
+        (PREFER, "a::9", "redirected 1 on 11 to a::9", "followed-source 1 on 11"),
+    ] {
+        tables.sources[0].1.on_link_bits = 64;
+        let leaving = Packet { source: addr("a::1"), destination: addr(destination), ifindex: 12 };
+        assert_eq!(text(egress(&tables, &config, &leaving, || rule)), packet, "{destination}");
+        assert_eq!(text(connect(&tables, &rule, &bound(destination))), socket, "{destination}");
     }
 }
 

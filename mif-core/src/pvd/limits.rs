@@ -108,6 +108,7 @@ macro_rules! refused_reasons {
 
 refused_reasons! {
     RouterNotLinkLocal, "router-not-link-local", "an advertisement whose source is not link-local (RFC 4861 §6.1.2)";
+    OwnAdvertisement, "own-advertisement", "an advertisement of this host itself, which a raw socket hears too (accept_ra_from_local)";
     LinkDown, "link-down", "an advertisement from a link that is down; the next one counts";
     Pvds, "pvds", "no place is left for another PvD";
     Routers, "routers", "the link has as many routers as are kept";

@@ -10,7 +10,7 @@ use mif_common::abi::PvdIndex;
 
 use super::{
     change::{Change, Journal, What},
-    event::Event,
+    event::{Event, KernelRoute},
     find::{FindError, find},
     index::Indices,
     key::PvdKey,
@@ -148,6 +148,13 @@ impl PvdSet {
         self.indices.iter().count()
     }
 
+    /// Whether the kernel has a route by this router on the interface, whoever put it there.
+    #[must_use]
+    pub fn has_kernel_route_by(&self, ifindex: u32, router: Ipv6Addr) -> bool {
+        let by_router = |(route, _): &(KernelRoute, u64)| route.gateway == Some(router);
+        self.links.get(&ifindex).is_some_and(|link| link.routes.values().any(by_router))
+    }
+
     /// Whether there is no PvD.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -206,6 +213,9 @@ impl PvdSet {
         let Some(link) = self.link_mut(ifindex) else { return };
         if link.link.loopback {
             return;
+        }
+        if link.addresses.contains_key(&router) {
+            return self.refused.count(RefusedReason::OwnAdvertisement);
         }
         if let Some(reason) = self.refusal(&key, router) {
             return self.refused.count(reason);

@@ -260,14 +260,16 @@ impl<'a> Builder<'a> {
         let origin = portrait.origin();
         for id in &self.link.sorted.on_link {
             let Some((kernel, _)) = self.link.routes.get(id) else { continue };
-            // A /128 leads to the address itself.
-            let idle =
-                kernel.valid_until.passed(self.now) || id.prefix.prefix_len() == 128 || is_exempt(id.prefix);
+            // A /128 leads to the address itself, or to the far end of a point-to-point link (`ip address ... peer`).
+            let is_host = id.prefix.prefix_len() == 128;
+            let is_self = is_host && self.link.addresses.contains_key(&id.prefix.network());
+            let idle = kernel.valid_until.passed(self.now) || is_self || is_exempt(id.prefix);
             let known = portrait
                 .routes
                 .iter()
                 .any(|(route, _)| route.prefix == id.prefix && route.next_hop == NextHop::OnLink);
-            let owned = portrait.sources.iter().any(|source| id.prefix.contains(&source.address));
+            let is_peer = is_host && !portrait.key.is_network() && !portrait.sources.is_empty();
+            let owned = is_peer || portrait.sources.iter().any(|source| id.prefix.contains(&source.address));
             if !idle && !known && owned && self.is_kernels_word(id) {
                 let metric = if portrait.key.is_network() { self.link.metric(None) } else { id.metric };
                 let route =

@@ -38,7 +38,8 @@ pub(super) fn sources(world: &World) -> BTreeMap<Ipv6Addr, abi::Source> {
                     ifindex: pvd.ifindex,
                     pvd: pvd.index,
                     on_link_bits: on_link_bits(pvd, source),
-                    flags: if several { source_flags::NEXT_HOP } else { 0 },
+                    flags: if several { source_flags::NEXT_HOP } else { 0 }
+                        | if leads_on(pvd) { source_flags::LEADS_ON } else { 0 },
                 }
             });
         }
@@ -89,6 +90,15 @@ fn next_hop(pvd: &Pvd, source: &Source) -> Ipv6Addr {
         Some(NextHop::Router(router)) => router,
         Some(NextHop::OnLink) | None => Ipv6Addr::UNSPECIFIED,
     }
+}
+
+/// Whether the PvD reaches anything beyond its link.
+fn leads_on(pvd: &Pvd) -> bool {
+    let beyond = |route: &Route| {
+        !route.kernel_decides
+            && (route.prefix.prefix_len() == 0 || matches!(route.next_hop, NextHop::Router(_)))
+    };
+    pvd.routes.iter().any(beyond)
 }
 
 /// The length of the longest on-link prefix of the PvD that the source is in, 0 for none.

@@ -1,5 +1,7 @@
 //! What comes in: messages of the I/O tasks.
 
+use std::net::Ipv6Addr;
+
 use mif_core::{
     pvd::event::Event,
     time::Time,
@@ -7,14 +9,15 @@ use mif_core::{
 };
 use tracing::{debug, warn};
 
-use super::{journal::Heard, run::Daemon};
+use super::{accept_ra, journal::Heard, run::Daemon};
 use crate::{
     clock,
     config::Named,
     net::{Loss, Message, ra::RaMessage},
 };
 
-/// Advertisements that wait for the first dump, which takes milliseconds: more than this is a flood, and routers repeat.
+/// Advertisements that wait for the first dump, which takes milliseconds, or for a route by their router: more than this is a
+/// flood, and routers repeat.
 const EARLY: usize = 256;
 
 impl Daemon<'_> {
@@ -61,7 +64,14 @@ impl Daemon<'_> {
             _ => {}
         }
         let complete = event == Event::ResyncEnd;
+        let by = match &event {
+            Event::Route(route) => route.gateway.map(|router| (route.ifindex, router)),
+            _ => None,
+        };
         self.owner.event(event, now);
+        if let Some((ifindex, router)) = by {
+            self.accept(ifindex, router);
+        }
         if complete && !self.synchronised {
             self.synchronise(now);
         }
@@ -90,11 +100,32 @@ impl Daemon<'_> {
         self.options.named_interfaces.iter().filter(absent).map(ToString::to_string)
     }
 
+    /// Whether the administrator lets this router configure the interface: the kernel takes its advertisements, or
+    /// somebody (networkd, NetworkManager) has put a route by it into the kernel.
+    fn is_accepted(&self, ifindex: u32, router: Ipv6Addr) -> bool {
+        self.filter.name(ifindex).is_some_and(accept_ra::by_kernel)
+            || self.owner.set.has_kernel_route_by(ifindex, router)
+    }
+
+    /// A route by a router came: what that router said before counts now.
+    fn accept(&mut self, ifindex: u32, router: Ipv6Addr) {
+        if let Some(message) = self.unaccepted.remove(&(ifindex, router)) {
+            self.advertisement(message);
+        }
+    }
+
     pub(super) fn advertisement(&mut self, message: RaMessage) {
-        let RaMessage { ifindex, source, destination, hop_limit, bytes, received } = message;
-        if !self.filter.takes(ifindex) {
+        if !self.filter.takes(message.ifindex) {
             return;
         }
+        if !self.is_accepted(message.ifindex, message.source) {
+            self.refuse("advertisement-not-accepted-here", 1);
+            if self.unaccepted.len() < EARLY {
+                self.unaccepted.insert((message.ifindex, message.source), message);
+            }
+            return;
+        }
+        let RaMessage { ifindex, source, destination, hop_limit, bytes, received } = message;
         let meta = PacketMeta { source, destination, hop_limit, checksum: ChecksumMode::VerifiedByKernel };
         let parsed = match RouterAdvertisement::parse_packet(&meta, &bytes) {
             Ok(parsed) => parsed,

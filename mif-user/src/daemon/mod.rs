@@ -16,6 +16,7 @@ use crate::{
     policy::Groups,
 };
 
+mod accept_ra;
 pub mod filter;
 mod intake;
 pub mod journal;

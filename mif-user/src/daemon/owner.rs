@@ -19,10 +19,7 @@ use mif_core::{
 use tracing::{error, info, warn};
 
 use crate::{
-    kernel::{
-        maps::MapsError,
-        pins::{InstallError, Installation},
-    },
+    kernel::{maps::MapsError, pins::Installation},
     mode::Mode,
     policy::{self, Groups, Policies},
 };
@@ -45,6 +42,8 @@ pub struct Committed {
     pub operations: usize,
     /// Routers that the tables name now and did not before, each with its interface.
     pub new_next_hops: BTreeSet<(u32, Ipv6Addr)>,
+    /// Why the maps do not hold what they should.
+    pub error: Option<String>,
 }
 
 /// The owner.
@@ -62,12 +61,16 @@ pub struct Owner {
     /// What the last commit could not do.
     problems: Vec<String>,
     with_default_router: BTreeSet<u32>,
+    /// Interfaces that tc egress cannot be attached to, and why.
+    unattached: BTreeMap<u32, String>,
+    /// Whose counters are in each place.
+    counted: BTreeMap<abi::PvdIndex, String>,
     changes: Vec<Change>,
     changed: bool,
 }
 
 impl Owner {
-    /// Takes over an installation with what its maps hold.
+    /// Takes over an installation with what its maps hold; `counted` says whose counters are in which place.
     ///
     /// # Errors
     /// When the maps cannot be read.
@@ -77,6 +80,7 @@ impl Owner {
         host: HostPolicy,
         preferences: Preferences,
         installation: Installation,
+        counted: BTreeMap<abi::PvdIndex, String>,
     ) -> Result<Self, MapsError> {
         let stored = installation.maps.load()?;
         Ok(Self {
@@ -89,6 +93,8 @@ impl Owner {
             foreign_rules: Vec::new(),
             problems: Vec::new(),
             with_default_router: BTreeSet::new(),
+            unattached: BTreeMap::new(),
+            counted,
             changes: Vec::new(),
             changed: true,
         })
@@ -112,7 +118,7 @@ impl Owner {
     }
 
     fn take(&mut self, changes: Vec<Change>) {
-        self.changed = true;
+        self.changed |= changes.iter().any(Change::concerns_selection);
         self.changes.extend(changes);
     }
 
@@ -208,22 +214,46 @@ impl Owner {
         self.with_default_router = with_default_router(&world);
         let wanted = compile(&world);
         self.attach_interfaces(&wanted);
-        for change in &self.changes {
-            if let Change::PvdAdded { index, .. } = change
-                && let Err(error) = self.installation.maps.clear_counts(*index)
-            {
-                warn!("the counters of PvD {index} keep those of its predecessor: {error}");
-            }
-        }
+        self.clear_counts();
         let ops = diff(&self.stored, &wanted);
         let known = next_hops(&self.stored);
         let new_next_hops = next_hops(&wanted).difference(&known).copied().collect();
-        let committed = Committed { operations: ops.len(), new_next_hops };
-        if let Err(error) = self.store(&ops, wanted) {
+        // What does not depend on the tables must not wait for them: whether somebody else routes by policy, above all.
+        let error = self.store(&ops, wanted).and(self.store_config()).err().map(|error| {
             error!("the old tables stay in force: {error}");
-            self.problems.push(format!("the old tables stay in force: {error}"));
+            format!("the old tables stay in force: {error}")
+        });
+        self.problems.extend(error.clone());
+        // Tried again with whatever happens next.
+        self.changed = error.is_some();
+        Committed { operations: ops.len(), new_next_hops, error }
+    }
+
+    /// A PvD that takes the place of another one does not take its counters.
+    fn clear_counts(&mut self) {
+        for change in &self.changes {
+            let Change::PvdAdded { index, id } = change else { continue };
+            if self.counted.insert(*index, id.clone()).as_ref() == Some(id) {
+                continue;
+            }
+            if let Err(error) = self.installation.maps.clear_counts(*index) {
+                warn!("the counters of PvD {index} keep those of its predecessor: {error}");
+            }
         }
-        committed
+    }
+
+    /// The places that were given to another PvD since the last commit: no view may have the new one for the old one.
+    fn reused(&self) -> BTreeSet<abi::PvdIndex> {
+        let mut removed = BTreeSet::new();
+        let mut reused = BTreeSet::new();
+        for change in &self.changes {
+            match change {
+                Change::PvdRemoved { index, .. } => drop(removed.insert(*index)),
+                Change::PvdAdded { index, .. } if removed.contains(index) => drop(reused.insert(*index)),
+                _ => {}
+            }
+        }
+        reused
     }
 
     /// Puts first, then the policies that need them, then deletions: no cgroup ever looks into a view that is not
@@ -235,20 +265,25 @@ impl Owner {
                 Op::DeleteDecision(..) | Op::DeleteSource(..) | Op::DeletePvd(..) | Op::DeleteMember(..)
             )
         };
+        let reused = self.reused();
         let maps = &mut self.installation.maps;
+        for op in ops.iter().filter(|op| matches!(op, Op::DeleteMember(_, pvd) if reused.contains(pvd))) {
+            maps.apply(op)?;
+        }
         for (done, op) in ops.iter().filter(|op| !is_deletion(op)).enumerate() {
             if let Err(error) = maps.apply(op) {
                 let puts: Vec<&Op> = ops.iter().filter(|op| !is_deletion(op)).take(done).collect();
                 self.undo(&puts);
+                self.stored = self.installation.maps.load()?;
                 return Err(error);
             }
         }
-        self.store_policies()?;
-        for op in ops.iter().filter(is_deletion) {
-            self.installation.maps.apply(op)?;
-        }
-        self.stored = wanted;
-        self.store_config()
+        let deleted = self.store_policies().and_then(|()| {
+            ops.iter().filter(is_deletion).try_for_each(|op| self.installation.maps.apply(op))
+        });
+        // After a failure on the way the maps themselves say what they hold.
+        self.stored = if deleted.is_ok() { wanted } else { self.installation.maps.load()? };
+        deleted
     }
 
     /// Takes back what was put: replaced entries get their old value, new ones go.
@@ -330,16 +365,19 @@ impl Owner {
     fn attach_interfaces(&mut self, wanted: &Tables) {
         let interfaces: BTreeSet<u32> =
             wanted.pvds.values().map(|pvd| pvd.ifindex).filter(|ifindex| *ifindex != 0).collect();
+        self.unattached.retain(|ifindex, _| interfaces.contains(ifindex));
         for ifindex in interfaces {
-            if let Err(error) = self.installation.attach_interface(ifindex) {
-                self.attach_problem(&error);
+            match self.installation.attach_interface(ifindex) {
+                Ok(()) => drop(self.unattached.remove(&ifindex)),
+                Err(error) => {
+                    let problem = error.to_string();
+                    if self.unattached.insert(ifindex, problem.clone()).as_ref() != Some(&problem) {
+                        warn!("{problem}");
+                    }
+                    self.problems.push(problem);
+                }
             }
         }
-    }
-
-    fn attach_problem(&mut self, error: &InstallError) {
-        warn!("{error}");
-        self.problems.push(error.to_string());
     }
 }
 

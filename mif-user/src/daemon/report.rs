@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use mif_core::time::Time;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 use super::{run::Daemon, watch::Names};
 use crate::{
@@ -68,15 +68,9 @@ impl Daemon<'_> {
     pub(super) fn in_force(&mut self, reply: Reply) -> Reply {
         let now = clock::now();
         self.owner.policies_changed();
-        self.owner.commit(now);
+        let committed = self.owner.commit(now);
         self.write_state(now);
-        match self.owner.problems().first() {
-            Some(problem) => {
-                error!("{problem}");
-                Reply::Refused(problem.clone())
-            }
-            None => reply,
-        }
+        committed.error.map_or(reply, Reply::Refused)
     }
 
     pub(super) fn write_state(&mut self, now: Time) {

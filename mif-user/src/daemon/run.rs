@@ -1,6 +1,6 @@
 //! Start, the loop, the end.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::Ipv6Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use mif_core::{
@@ -94,6 +94,8 @@ pub(super) struct Daemon<'a> {
     pub(super) warnings: Vec<String>,
     /// Advertisements that came before the first dump was complete.
     pub(super) early: Vec<RaMessage>,
+    /// Advertisements of routers that may not configure their interface, or not yet.
+    pub(super) unaccepted: BTreeMap<(u32, Ipv6Addr), RaMessage>,
     /// The first dump is complete: the maps may be changed.
     pub(super) synchronised: bool,
     /// The maps and the state file say what this daemon found; systemd was told.
@@ -136,13 +138,17 @@ impl<'a> Daemon<'a> {
             warn!("{warning}");
             warnings.push(warning);
         }
+        let mut counted = BTreeMap::new();
         if let Some(state) = state {
             set.reserve(state.pvds.iter().map(|pvd| (pvd.key.clone(), pvd.index)));
+            if installation.origin == Origin::Adopted {
+                counted.extend(state.pvds.iter().map(|pvd| (pvd.index, pvd.id.clone())));
+            }
         }
         let preferences = Preferences { metrics: options.metrics.clone(), views: Vec::new() };
         Ok(Self {
             options,
-            owner: Owner::new(set, policies, host, preferences, installation)?,
+            owner: Owner::new(set, policies, host, preferences, installation, counted)?,
             filter: Filter::new(&options.interfaces, &options.ignore_interfaces),
             soliciting: Soliciting::default(),
             journal,
@@ -150,6 +156,7 @@ impl<'a> Daemon<'a> {
             refused: BTreeMap::new(),
             warnings,
             early: Vec::new(),
+            unaccepted: BTreeMap::new(),
             synchronised: false,
             ready: false,
             started: clock::now(),
@@ -262,7 +269,8 @@ impl<'a> Daemon<'a> {
                 sd_notify(&[sd_notify::NotifyState::Ready]);
             }
         }
-        if self.state_due.is_some_and(|due| due <= now) {
+        // Before that an older daemon's state says more.
+        if self.ready && self.state_due.is_some_and(|due| due <= now) {
             self.write_state(now);
         }
     }
@@ -274,7 +282,8 @@ impl<'a> Daemon<'a> {
 
     fn next_deadline(&self) -> Deadline {
         let ready = (self.synchronised && !self.ready).then(|| self.ready_at_last());
-        [self.owner.set.next_deadline(), self.soliciting.next_deadline(), self.state_due, ready]
+        let state_due = self.state_due.filter(|_| self.ready);
+        [self.owner.set.next_deadline(), self.soliciting.next_deadline(), state_due, ready]
             .into_iter()
             .flatten()
             .min()

@@ -56,12 +56,12 @@ pub enum MapsError {
         what: String,
     },
     /// A map is full.
-    #[error("map {name} is full; raise limits.{key} in the configuration and restart the daemon")]
+    #[error("map {name} is full; {remedy}")]
     Full {
         /// Which.
         name: &'static str,
-        /// The configuration's key for it.
-        key: &'static str,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The kernel refused an operation.
     #[error("map {name}: {source}")]
@@ -168,7 +168,7 @@ impl Maps {
     /// # Errors
     /// When the map is full or the kernel refuses.
     pub fn set_policy(&mut self, cgroup: u64, policy: Policy) -> Result<(), MapsError> {
-        self.policy.insert(&cgroup, &Raw(policy), 0).map_err(full("POLICY", "policies"))
+        self.policy.insert(&cgroup, &Raw(policy), 0).map_err(full("POLICY", "detach some policies"))
     }
 
     /// Removes the policy of a cgroup; false if it had none.
@@ -284,24 +284,28 @@ impl TableStore for Maps {
 
     fn apply(&mut self, op: &Op) -> Result<(), MapsError> {
         match *op {
-            Op::PutDecision(view, prefix, decision) => self
-                .decision
-                .insert(&decision_key(view, prefix), &Raw(decision), 0)
-                .map_err(full("DECISION", "decisions")),
+            Op::PutDecision(view, prefix, decision) => {
+                self.decision.insert(&decision_key(view, prefix), &Raw(decision), 0).map_err(full(
+                    "DECISION",
+                    "raise limits.decisions in the configuration and restart the daemon",
+                ))
+            }
             Op::DeleteDecision(view, prefix) => {
                 found(self.decision.remove(&decision_key(view, prefix))).map(drop).map_err(kernel("DECISION"))
             }
-            Op::PutSource(address, source) => {
-                self.source.insert(&Raw(address.into()), &Raw(source), 0).map_err(full("SOURCE", "sources"))
-            }
+            Op::PutSource(address, source) => self
+                .source
+                .insert(&Raw(address.into()), &Raw(source), 0)
+                .map_err(full("SOURCE", "raise limits.sources in the configuration and restart the daemon")),
             Op::DeleteSource(address) => {
                 found(self.source.remove(&Raw(address.into()))).map(drop).map_err(kernel("SOURCE"))
             }
             Op::PutPvd(index, pvd) => self.pvd.set(index, &Raw(pvd), 0).map_err(kernel("PVD")),
             Op::DeletePvd(index) => self.pvd.set(index, &Raw(Pvd::default()), 0).map_err(kernel("PVD")),
-            Op::PutMember(view, pvd, group) => {
-                self.view.insert(&Raw(Member { view, pvd }), &group, 0).map_err(full("VIEW", "view_members"))
-            }
+            Op::PutMember(view, pvd, group) => self
+                .view
+                .insert(&Raw(Member { view, pvd }), &group, 0)
+                .map_err(full("VIEW", "let policies name fewer PvDs")),
             Op::DeleteMember(view, pvd) => {
                 found(self.view.remove(&Raw(Member { view, pvd }))).map(drop).map_err(kernel("VIEW"))
             }
@@ -340,12 +344,12 @@ fn io_error(name: &'static str, error: io::Error) -> MapsError {
 }
 
 /// An insertion's error: E2BIG of a hash and ENOSPC of a trie mean that the map is full.
-fn full(name: &'static str, key: &'static str) -> impl FnOnce(MapError) -> MapsError {
+fn full(name: &'static str, remedy: &'static str) -> impl FnOnce(MapError) -> MapsError {
     move |source| match &source {
         MapError::SyscallError(error)
             if matches!(error.io_error.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC)) =>
         {
-            MapsError::Full { name, key }
+            MapsError::Full { name, remedy }
         }
         _ => MapsError::Kernel { name, source },
     }

@@ -127,6 +127,10 @@ impl Installation {
         let directory = &plan.directory;
         let mut ebpf = object::load(plan.sizes)?;
         let cgroup = attach::cgroup_id(&plan.cgroup).map_err(io_error("look at", &plan.cgroup))?;
+        // A replacement that was cut off between its two renames: the old installation is the one in force.
+        if !directory.exists() && aside(directory, "old").exists() {
+            fs::rename(aside(directory, "old"), directory).map_err(io_error("rename", directory))?;
+        }
         remove_tree(&aside(directory, "new"))?;
         remove_tree(&aside(directory, "old"))?;
         let origin = match inspect(directory, &ebpf, cgroup, plan.sizes)? {

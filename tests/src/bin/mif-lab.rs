@@ -126,7 +126,7 @@ fn stay(world: &World, applications: &Cgroup, site: &Site, daemon: &Mif<'_>) -> 
     let mif: Vec<_> = mif.map(|word| word.to_string_lossy()).collect();
     let enter = format!("nsenter --net={}", world.host.namespace().path().display());
     ensure!(daemon.id() != 0, "the daemon has a number");
-    println!("\nReady; the lab stays until Ctrl-C. In another terminal, as root:\n");
+    println!("\nIn another terminal, as root:\n");
     println!("  alias mif='{enter} {}'", mif.join(" "));
     println!("  mif status; mif pvd; mif watch; mif explain {}", SERVERS[1]);
     println!(
@@ -140,6 +140,7 @@ fn stay(world: &World, applications: &Cgroup, site: &Site, daemon: &Mif<'_>) -> 
     );
     println!("  nsenter --net={} bash    # the internet", world.internet.namespace().path().display());
     println!("  tail -f {}/daemon.log", site.state_dir().display());
+    println!("\nReady; the lab stays until Ctrl-C.");
     io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::pvd::{
     event::Event,
-    testing::{Host, learnt, permanent, pio, prefixes, pvd, ra, route, says},
+    testing::{Host, address, learnt, permanent, pio, prefixes, pvd, ra, route, says},
 };
 
 #[test]
@@ -118,4 +118,14 @@ fn provisional_pvds_are_capped() {
     assert!(host.set.refused().of(RefusedReason::Routers) > 0);
     host.tell(says(2, "fe80::5", ra(60, vec![])));
     assert!(!host.pvd("eth2/fe80::5").provisional, "a router whose place is kept takes it");
+}
+
+/// A raw socket hears what a daemon on this very host advertises.
+#[test]
+fn own_advertisements_are_not_heard() {
+    let mut host = Host::new(&[2]);
+    host.tell(Event::Address(address(2, "fe80::1")));
+    host.tell(says(2, "fe80::1", ra(1800, prefixes(&[pio("2001:db8:1::/64", 600, 600)]))));
+    assert_eq!(host.ids(), Vec::<String>::new());
+    assert_eq!(host.set.refused().of(RefusedReason::OwnAdvertisement), 1);
 }

@@ -132,6 +132,14 @@ fn routes() {
         ("a bridge", vec![on_link(), bridge()], vec![("eth2", vec!["fd00::/64 on-link"])]),
         ("an on-link prefix alone makes no PvD", vec![on_link()], vec![]),
         (
+            "the far end of a point-to-point link",
+            vec![
+                Event::Address(Address { prefix_len: 128, permanent: true, ..address(2, "2001:db8:5::1") }),
+                Event::Route(kernel_prefix(2, "2001:db8:5::2/128")),
+            ],
+            vec![("eth2", vec!["2001:db8:5::2/128 on-link"])],
+        ),
+        (
             "a tunnel with a static route",
             vec![bridge(), Event::Route(route(2, "2001:db8:c::/48", None))],
             vec![("eth2", vec!["2001:db8:c::/48 on-link"])],

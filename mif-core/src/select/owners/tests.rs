@@ -82,9 +82,30 @@ fn links_with_several_routers() {
         ("route 2400::/16 via fe80::b kernel", 0),
     ] {
         let sources = sources(&world(&format!("{ONE}\n{others}")));
-        let flags: Vec<u32> = sources.values().map(|source| source.flags).collect();
+        let flags: Vec<u32> = sources.values().map(|source| source.flags & source_flags::NEXT_HOP).collect();
         assert_eq!(flags, [expected], "{others}");
     }
     let unknown = ONE.replace("from fe80::a", "") + "\npvd 2 2\nroute ::/0 via fe80::b";
-    assert!(sources(&world(&unknown)).values().all(|source| source.flags == 0), "nobody said whose it is");
+    assert!(
+        sources(&world(&unknown)).values().all(|source| source.flags & source_flags::NEXT_HOP == 0),
+        "nobody said whose it is"
+    );
+}
+
+/// A service address on a dummy interface and a prefix that only serves a LAN lead nowhere.
+#[test]
+fn what_leads_beyond_its_link() {
+    for (routes, expected) in [
+        ("", false),
+        ("route 2001:db8:a::/64", false),
+        ("route ::/0 via fe80::a kernel", false),
+        ("route 2400::/16 via fe80::a", true),
+        ("route ::/0 via fe80::a", true),
+        ("route ::/0", true),
+    ] {
+        let sources = sources(&world(&format!("pvd 1 2\nsource 2001:db8:a::1/64\n{routes}")));
+        let leads: Vec<bool> =
+            sources.values().map(|source| source.flags & source_flags::LEADS_ON != 0).collect();
+        assert_eq!(leads, [expected], "{routes}");
+    }
 }

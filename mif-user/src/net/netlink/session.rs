@@ -211,9 +211,10 @@ impl Session {
         for change in held {
             self.apply(change, now, out);
         }
-        out.push(Message::Event(Event::ResyncEnd));
+        // The rules before the end: whoever acts on a complete picture must know who else routes by policy.
         self.rules_complete = true;
         self.tell_rules(out);
+        out.push(Message::Event(Event::ResyncEnd));
         Ok(())
     }
 
