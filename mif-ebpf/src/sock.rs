@@ -81,7 +81,10 @@ pub fn sendmsg6(ctx: &SockAddrContext) -> Option<i32> {
 /// What both hooks read first; `None` where the socket is none of our business, `exempted` before where its destination is
 /// the reason.
 #[inline(always)]
-fn context(ctx: &SockAddrContext, exempted: impl FnOnce(&SockAddrContext, &Socket)) -> Option<(Rule, Socket)> {
+fn context(
+    ctx: &SockAddrContext,
+    exempted: impl FnOnce(&SockAddrContext, &Socket),
+) -> Option<(Rule, Socket)> {
     let Some(config) = tables::config() else {
         report::count(Reason::NotConfigured, NO_PVD, 0);
         return None;
