@@ -231,7 +231,7 @@ pub fn two_pvds(host: &Host) -> Installation {
         ifindex: LOOPBACK,
         pvd,
         on_link_bits: 64,
-        flags: 0,
+        flags: abi::source_flags::LEADS_ON,
     };
     let pvd = abi::Pvd { valid_until: later(), ifindex: LOOPBACK, flags: abi::pvd_flags::PRESENT };
     let all = "::/0".parse().expect("a literal");

@@ -32,7 +32,7 @@ fn the_first_dump_tells_what_is_there() {
         let wan = index("wan");
 
         assert_eq!(first[0], Message::Event(Event::ResyncBegin));
-        assert_eq!(first[first.len() - 2], Message::Event(Event::ResyncEnd));
+        assert_eq!(first.last(), Some(&Message::Event(Event::ResyncEnd)));
         let events: Vec<&Event> = first
             .iter()
             .filter_map(|message| if let Message::Event(event) = message { Some(event) } else { None })
@@ -74,7 +74,9 @@ fn the_first_dump_tells_what_is_there() {
         let failed = Event::Neighbour { ifindex: wan, address: address("fe80::1"), reachable: false };
         assert!(events.contains(&&failed));
 
-        let Some(Message::ForeignRules(rules)) = first.last() else { panic!("rules follow the first dump") };
+        let Message::ForeignRules(rules) = &first[first.len() - 2] else {
+            panic!("rules are told before the end")
+        };
         let texts: Vec<&str> = rules.iter().map(|rule| rule.text.as_str()).collect();
         assert_eq!(texts, ["1000: from 2001:db8:1::/64 lookup 100"]);
         watch.stop().await;
@@ -188,8 +190,8 @@ fn foreign_rules_are_told_whenever_they_change() {
     in_namespace(async || {
         let (mut watch, first) = Watch::start(netlink::RECEIVE_BUFFER).await;
         assert_eq!(
-            first.last(),
-            Some(&Message::ForeignRules(Vec::new())),
+            first[first.len() - 2],
+            Message::ForeignRules(Vec::new()),
             "the kernel's own are not foreign"
         );
 

@@ -21,7 +21,7 @@ impl Watch {
         let monitor = Monitor::with_receive_buffer(receive_buffer).expect("rtnetlink");
         let (sender, messages) = mpsc::channel(net::CHANNEL_MESSAGES);
         let mut watch = Self { messages, task: tokio::spawn(monitor.run(sender)) };
-        let first = watch.until(|message| matches!(message, Message::ForeignRules(_))).await;
+        let first = watch.until(|message| *message == Message::Event(Event::ResyncEnd)).await;
         (watch, first)
     }
 

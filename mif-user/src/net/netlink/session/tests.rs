@@ -153,7 +153,7 @@ fn a_dump_asks_for_one_subject_after_the_other() {
         talk.done();
     }
     assert_eq!(talk.asked(), None);
-    assert_eq!(talk.told(), ["begin", "end", "0 rules"]);
+    assert_eq!(talk.told(), ["begin", "0 rules", "end"]);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn announcements_wait_for_the_end_of_the_dump() {
     talk.complete();
     assert_eq!(
         talk.told(),
-        ["begin", "+2001:db8::1", "+2001:db8::2", "-2001:db8::2", "+2001:db8::3", "end", "0 rules"]
+        ["begin", "+2001:db8::1", "+2001:db8::2", "-2001:db8::2", "+2001:db8::3", "0 rules", "end"]
     );
     talk.announce(libc::RTM_NEWADDR, 0, &address(4));
     assert_eq!(talk.told(), ["+2001:db8::4"]);
@@ -204,7 +204,7 @@ fn what_makes_a_dump_worthless_makes_a_new_one() {
         assert_eq!(talk.told(), Vec::<String>::new(), "{name}: early");
         talk.session.poll(seconds(6), &mut talk.out);
         talk.complete();
-        assert_eq!(talk.told(), ["begin", "end", "0 rules"], "{name}");
+        assert_eq!(talk.told(), ["begin", "0 rules", "end"], "{name}");
     }
 }
 
@@ -239,7 +239,7 @@ fn what_is_lost_or_replaced_is_dumped_again() {
     talk.announce(libc::RTM_NEWROUTE, NLM_F_REPLACE, &route(1, 0));
     talk.done();
     talk.complete();
-    assert_eq!(talk.told(), ["begin", "+2001:db8::/64", "end", "0 rules"]);
+    assert_eq!(talk.told(), ["begin", "+2001:db8::/64", "0 rules", "end"]);
     assert_eq!(talk.session.next_deadline(), Some(START));
 }
 
@@ -292,7 +292,7 @@ fn rules_are_not_told_while_they_are_not_all_known() {
         talk.answer(libc::RTM_NEWRULE, 0, &rule(priority, table));
     }
     talk.done();
-    assert_eq!(talk.told(), ["begin", "end", "2 rules"]);
+    assert_eq!(talk.told(), ["begin", "2 rules", "end"]);
 }
 
 #[test]
