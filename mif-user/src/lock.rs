@@ -12,7 +12,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{FcntlArg, fcntl},
+    fcntl::{FcntlArg, Flock, FlockArg, fcntl},
 };
 
 /// Why the lock is not had.
@@ -94,6 +94,21 @@ pub fn acquire(state_dir: &Path) -> Result<Lock, LockError> {
             return Ok(Lock { path, _file: file });
         }
     }
+}
+
+/// Takes the bpf file system of a pin directory: daemons with different state directories must not write the same maps. The
+/// lock is on the directory that the pins are in, because bpffs has no plain files.
+///
+/// # Errors
+/// When another daemon has it, or it cannot be opened.
+pub fn acquire_pins(pins: &Path) -> Result<Flock<File>, LockError> {
+    let path = pins.parent().unwrap_or(pins).to_owned();
+    let failed = |source| LockError::Io { path: path.clone(), source };
+    let directory = File::open(&path).map_err(failed)?;
+    Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => LockError::Held { path: path.clone(), pid: None },
+        errno => failed(errno.into()),
+    })
 }
 
 /// Who holds the lock: `None` when nobody does, `Some(0)` when the holder has not written its id yet.

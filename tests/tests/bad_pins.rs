@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use mif_tests::{
     deadline::{PATIENCE, bounded},
     enforced::{Lab, check_words},
+    footprint::Folder,
 };
 use mif_user::{control, state::State};
 
@@ -42,6 +43,18 @@ fn a_second_daemon_is_refused_and_the_first_goes_on() {
             check_words(args[0], &said, &["runs already", &pid, "daemon.lock"])?;
             ensure!((lab.site.enforced()?, pins(&lab.site.pins())?) == before, "{said}");
         }
+        // Nor with a state directory of its own: the maps are the same.
+        let elsewhere = Folder::new("second")?;
+        let mut second = lab.site.command(["daemon", "--cgroup", cgroup, "--state-dir"])?;
+        let refused = second.arg(elsewhere.path()).output()?;
+        ensure!(!refused.status.success());
+        check_words("another state directory", &String::from_utf8_lossy(&refused.stderr), &["runs already"])?;
+        ensure!((lab.site.enforced()?, pins(&lab.site.pins())?) == before);
+        // A policy where no hook runs would be a promise that nobody keeps.
+        let outside = mif_tests::cgroup::Cgroup::new("outside")?;
+        let outside = outside.path().to_str().context("UTF-8")?;
+        let said = lab.site.complains(["policy", "attach", outside, "--pvd", "isp-a", "--mode", "strict"])?;
+        check_words("a cgroup outside", &said, &[outside, cgroup, "attached to"])?;
         // The first still answers and still enforces.
         lab.site.says(["policy", "attach", cgroup, "--pvd", "isp-a,isp-b"])?;
         lab.site.says(["policy", "detach", cgroup])?;

@@ -155,6 +155,13 @@ impl PvdSet {
         self.links.get(&ifindex).is_some_and(|link| link.routes.values().any(by_router))
     }
 
+    /// Whether an interface has an address in a prefix.
+    #[must_use]
+    pub fn has_address_in(&self, ifindex: u32, prefix: &ipnet::Ipv6Net) -> bool {
+        let range = prefix.network()..=prefix.broadcast();
+        self.links.get(&ifindex).is_some_and(|link| link.addresses.range(range).next().is_some())
+    }
+
     /// Whether there is no PvD.
     #[must_use]
     pub fn is_empty(&self) -> bool {

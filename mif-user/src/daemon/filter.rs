@@ -1,6 +1,6 @@
 //! Which interfaces are ours.
 //!
-//! An interface that is not ours has no PvD, but it is still there: its addresses are this host, and what the
+//! An interface that is not ours offers no source, but it is still there: its addresses are this host, and what the
 //! administrator routes through it stays routed through it.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use mif_core::{
     pvd::event::Event,
     time::Time,
-    wire::{ChecksumMode, PacketMeta, RouterAdvertisement},
+    wire::{ChecksumMode, NdOption, PacketMeta, RouterAdvertisement},
 };
 use tracing::{debug, warn};
 
@@ -84,7 +84,7 @@ impl Daemon<'_> {
             warn!("{absent}");
         }
         for Heard { ifindex, router, at, advertisement } in self.journal.replay() {
-            if self.links.get(&ifindex).is_some_and(|link| link.up) {
+            if self.is_still_there(ifindex, router, &advertisement) {
                 self.owner.event(Event::RouterAdvertisement { ifindex, router, advertisement }, at);
             }
         }
@@ -92,6 +92,19 @@ impl Daemon<'_> {
         for message in std::mem::take(&mut self.early) {
             self.advertisement(message);
         }
+    }
+
+    /// Whether the kernel still has something of what a router said before this start: a route by it, or an address in one of
+    /// its prefixes. Otherwise the interface is on another link now, or is another interface with the same index.
+    fn is_still_there(&self, ifindex: u32, router: Ipv6Addr, advertisement: &RouterAdvertisement) -> bool {
+        let nested = advertisement.options.iter().flat_map(|option| match option {
+            NdOption::Pvd(pvd) => &pvd.options[..],
+            _ => &[],
+        });
+        let has_address = |option: &NdOption| matches!(option, NdOption::PrefixInformation(prefix) if self.owner.set.has_address_in(ifindex, &prefix.prefix));
+        self.links.get(&ifindex).is_some_and(|link| link.up)
+            && (self.owner.set.has_kernel_route_by(ifindex, router)
+                || advertisement.options.iter().chain(nested).any(has_address))
     }
 
     /// What is wrong now with the names in the configuration.

@@ -1,6 +1,10 @@
 //! What goes out beside the maps: the state file, notices, answers to commands.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use mif_core::time::Time;
 use tracing::{debug, warn};
@@ -48,6 +52,9 @@ impl Daemon<'_> {
         match request {
             Request::Watch => Reply::Watching,
             Request::Attach { cgroup, groups, mode } => {
+                if let Some(outside) = self.outside(&cgroup) {
+                    return Reply::Refused(outside);
+                }
                 let groups = match self.owner.resolve(groups) {
                     Ok(groups) => groups,
                     Err(error) => return Reply::Refused(error.to_string()),
@@ -62,6 +69,17 @@ impl Daemon<'_> {
                 Err(error) => Reply::Refused(error.to_string()),
             },
         }
+    }
+
+    /// What is wrong with a cgroup that the hooks never see: they are attached to one cgroup and run for what is below it.
+    fn outside(&self, cgroup: &Path) -> Option<String> {
+        let attached = &self.attached_cgroup;
+        let inside = cgroup.canonicalize().is_ok_and(|cgroup| cgroup.starts_with(attached));
+        // What does not exist is told by who looks at it.
+        (cgroup.exists() && !inside).then(|| {
+            let (cgroup, attached) = (cgroup.display(), attached.display());
+            format!("{cgroup} is not in {attached}, which the daemon is attached to: a policy there would do nothing; name a cgroup below it")
+        })
     }
 
     /// The answer once the maps say what the policies say.

@@ -56,6 +56,7 @@ pub fn run(options: &Options) -> Result<()> {
     privileges::check()?;
     let _lock = lock::acquire(&options.state_dir)?;
     mounts::ensure_bpffs(&options.pins)?;
+    let _pins = lock::acquire_pins(&options.pins)?;
     let cgroup = match &options.cgroup {
         Some(cgroup) => {
             mounts::check_cgroup(cgroup)?;
@@ -71,7 +72,7 @@ pub fn run(options: &Options) -> Result<()> {
         Origin::Replaced(why) => info!("replaced what was pinned at {}: {why}", plan.directory.display()),
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("no runtime")?;
-    let result = runtime.block_on(Daemon::start(options, installation)?.serve());
+    let result = runtime.block_on(Daemon::start(options, installation, plan.cgroup)?.serve());
     // The runtime's tasks hold sockets and the ring; end them before the pins go.
     drop(runtime);
     if options.detach_on_exit {
@@ -85,6 +86,8 @@ pub fn run(options: &Options) -> Result<()> {
 pub(super) struct Daemon<'a> {
     pub(super) options: &'a Options,
     pub(super) owner: Owner,
+    /// The cgroup that the hooks are attached to.
+    pub(super) attached_cgroup: PathBuf,
     pub(super) filter: Filter,
     pub(super) soliciting: Soliciting,
     pub(super) journal: Journal,
@@ -108,7 +111,8 @@ pub(super) struct Daemon<'a> {
 }
 
 impl<'a> Daemon<'a> {
-    fn start(options: &'a Options, installation: Installation) -> Result<Self> {
+    fn start(options: &'a Options, installation: Installation, cgroup: PathBuf) -> Result<Self> {
+        let attached_cgroup = cgroup.canonicalize().context("cannot look at the cgroup")?;
         let mut warnings = Vec::new();
         let (mut policies, warning) = Policies::load(&options.state_dir);
         warnings.extend(warning);
@@ -148,6 +152,7 @@ impl<'a> Daemon<'a> {
         let preferences = Preferences { metrics: options.metrics.clone(), views: Vec::new() };
         Ok(Self {
             options,
+            attached_cgroup,
             owner: Owner::new(set, policies, host, preferences, installation, counted)?,
             filter: Filter::new(&options.interfaces, &options.ignore_interfaces),
             soliciting: Soliciting::default(),
