@@ -38,6 +38,8 @@ fn routes_of_one_router() {
     let via = "::/0 via fe80::1";
     let corporate = "2001:db8:1::/48 via fe80::1";
     let on_link = "2001:db8::/64 on-link";
+    let unknown = |kind| NdOption::Unknown { kind, data: vec![0; 6] };
+    let behind = rio("2001:db8:1::/48", Medium, 60);
     let table: Vec<Row> = vec![
         ("RA-4861-6.3.4-a", vec![(0, ra(1800, vec![]))], 0, vec![(via, 1800)]),
         ("RA-4861-6.3.4-b", vec![(0, ra(1800, vec![])), (10, ra(600, vec![]))], 10, vec![(via, 610)]),
@@ -87,6 +89,18 @@ fn routes_of_one_router() {
             vec![],
         ),
         ("RA-4861-6.3.4-n", vec![(0, ra(0, prefixes(&[pio("fe80::/64", 600, 600)])))], 0, vec![]),
+        (
+            "SL-4862-5.5.3-c: on-link, whether or not it fits the interface IDs",
+            vec![(0, ra(0, prefixes(&[pio("2001:db8:1::/48", 600, 600)])))],
+            0,
+            vec![("2001:db8:1::/48 on-link", 600)],
+        ),
+        (
+            "RA-4861-6.1.2-h, RA-4861-6.1.2-i",
+            vec![(0, ra(0, vec![pio_of(true, 600), unknown(250), unknown(2), unknown(4), behind]))],
+            0,
+            vec![(corporate, 60), (on_link, 600)],
+        ),
     ];
     for (id, advertisements, then, expected) in table {
         let mut host = Host::new(&[2]);
@@ -313,6 +327,25 @@ fn pvd_options() {
             .map(|(id, routes)| (id.to_owned(), routes.into_iter().map(str::to_owned).collect::<Vec<_>>()))
             .collect();
         assert_eq!(got, expected, "{id}");
+    }
+}
+
+/// PV-8801-3.4-b, PV-8801-3.4-c: in a named PvD the default route lasts as long as the header inside the option says.
+#[test]
+fn header_inside_pvd_option() {
+    for (outer, inner, expected) in [
+        (0, Some(1600), Some(1600)),
+        (6000, Some(600), Some(600)),
+        (6000, None, Some(6000)),
+        (6000, Some(0), None),
+    ] {
+        let mut host = Host::new(&[2]);
+        let inner_header = inner.map(|lifetime| header(lifetime, RouterPreference::Medium));
+        host.tell(says(2, R, ra(outer, vec![pvd("a.example", inner_header, vec![])])));
+        let expected: Vec<_> =
+            expected.map(|end| ("::/0 via fe80::1".to_owned(), until(end))).into_iter().collect();
+        assert_eq!(routes(&host, "a.example%eth2"), expected, "{outer} {inner:?}");
+        assert_eq!(routes(&host, ID), [], "{outer} {inner:?}");
     }
 }
 
