@@ -79,12 +79,12 @@ fn gives_default_route(advertisement: &RouterAdvertisement) -> bool {
         _ => None,
     });
     let nested = pvd.map_or(&[][..], |pvd| &pvd.options);
-    let by_option = advertisement.options.iter().chain(nested).filter_map(|option| match option {
+    let mut by_option = advertisement.options.iter().chain(nested).filter_map(|option| match option {
         NdOption::RouteInformation(route) if route.prefix.prefix_len() == 0 => Some(route.route_lifetime),
         _ => None,
     });
     let header = pvd.and_then(|pvd| pvd.header).unwrap_or(advertisement.header);
-    by_option.last().unwrap_or(header.router_lifetime.into()) != 0
+    by_option.next_back().unwrap_or(header.router_lifetime.into()) != 0
 }
 
 /// The solicitations of hosts must not fall together, which wants no secret: the hasher that the standard library seeds
