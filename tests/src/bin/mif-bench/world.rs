@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     net::Ipv6Addr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -20,7 +20,7 @@ use mif_core::{
     time::Deadline,
     wire::RouterPreference,
 };
-use mif_tests::bpffs::Bpffs;
+use mif_tests::{bpffs::Bpffs, cgroup::Cgroup};
 use mif_user::{
     clock,
     kernel::{
@@ -45,7 +45,7 @@ pub struct Bench {
     /// The source that the tables choose for [`DESTINATION`].
     pub source: Ipv6Addr,
     bpffs: Bpffs,
-    cgroup: PathBuf,
+    cgroup: Cgroup,
     world: World,
 }
 
@@ -76,10 +76,8 @@ impl Bench {
             local_addresses: (0..2).map(source).collect(),
             views: Vec::new(),
         };
-        let cgroup = mounts::cgroup2()?.join(format!("mif-bench-{}-{pvds}", std::process::id()));
-        std::fs::create_dir(&cgroup).with_context(|| format!("cannot make {}", cgroup.display()))?;
-        std::fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string())
-            .with_context(|| format!("cannot join {}", cgroup.display()))?;
+        let cgroup = Cgroup::new("bench")?;
+        join(cgroup.path())?;
         Ok(Self { pvds, source: source(0), bpffs: Bpffs::mount()?, cgroup, world })
     }
 
@@ -87,7 +85,7 @@ impl Bench {
     pub fn attach(&self) -> Result<Installation> {
         let plan = Plan {
             directory: self.bpffs.directory(),
-            cgroup: self.cgroup.clone(),
+            cgroup: self.cgroup.path().to_owned(),
             sizes: Sizes { pvds: self.pvds + 1, ..Sizes::default() },
             tc: TcBackend::Auto,
         };
@@ -120,12 +118,17 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        // Back to the root of the hierarchy, or the cgroup could not be removed.
-        if let Some(parent) = self.cgroup.parent() {
-            let _ = std::fs::write(parent.join("cgroup.procs"), std::process::id().to_string());
+        // Back to the root of the hierarchy, or the cgroup could not be removed; what stays is the lab's to sweep.
+        if let Err(error) = mounts::cgroup2().map_err(Into::into).and_then(|root| join(&root)) {
+            eprintln!("{error:#}");
         }
-        let _ = std::fs::remove_dir(&self.cgroup);
     }
+}
+
+/// Moves this process into a cgroup.
+fn join(cgroup: &Path) -> Result<()> {
+    std::fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string())
+        .with_context(|| format!("cannot join {}", cgroup.display()))
 }
 
 /// The address of an uplink: `2001:db8:1:NUMBER::1`.
