@@ -89,7 +89,7 @@ impl ParseError {
     }
 }
 
-/// Why a packet is not a valid Router Advertisement (RFC 4861 §6.1.2).
+/// Why a packet is not a valid Router Advertisement (RFC 4861 §6.1.2, RFC 6980 §5).
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum PacketError {
     /// Only a router of the link can send from a link-local address.
@@ -104,6 +104,9 @@ pub enum PacketError {
         /// The hop limit of the packet.
         hop_limit: u8,
     },
+    /// RFC 6980 §5: what guards a link by looking at its frames cannot read fragments.
+    #[error("a Fragment header, expected none")]
+    Fragmented,
     /// ICMPv6 checksum (RFC 4443 §2.3).
     #[error("checksum {read:#06x}, expected {expected:#06x}")]
     Checksum {
@@ -124,6 +127,7 @@ impl PacketError {
         match self {
             Self::SourceNotLinkLocal { .. } => "source-not-link-local",
             Self::HopLimit { .. } => "hop-limit",
+            Self::Fragmented => "fragmented",
             Self::Checksum { .. } => "checksum",
             Self::Malformed(error) => error.name(),
         }

@@ -79,18 +79,23 @@ pub struct PacketMeta {
     pub destination: Ipv6Addr,
     /// Hop limit of the IPv6 header (`IPV6_HOPLIMIT`, RFC 3542 §6.3).
     pub hop_limit: u8,
+    /// Whether it came with a Fragment header, even as the only fragment (`IPV6_RECVFRAGSIZE` on Linux).
+    pub fragmented: bool,
     /// Who looks at the checksum.
     pub checksum: ChecksumMode,
 }
 
 impl PacketMeta {
-    /// The rules of RFC 4861 §6.1.2 that do not concern the message itself.
+    /// The rules of RFC 4861 §6.1.2 that do not concern the message itself, and RFC 6980 §5.
     pub(super) fn check(&self, icmp: &[u8]) -> Result<(), PacketError> {
         if !self.source.is_unicast_link_local() {
             return Err(PacketError::SourceNotLinkLocal { source_address: self.source });
         }
         if self.hop_limit != HOP_LIMIT {
             return Err(PacketError::HopLimit { hop_limit: self.hop_limit });
+        }
+        if self.fragmented {
+            return Err(PacketError::Fragmented);
         }
         match self.checksum {
             ChecksumMode::Verify => checksum::verify(self.source, self.destination, icmp),

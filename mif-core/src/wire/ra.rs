@@ -49,9 +49,7 @@ impl RouterAdvertisement {
         Ok(Parsed { advertisement: Self { header: RaHeader::parse(header), options }, ignored })
     }
 
-    /// Applies all of RFC 4861 §6.1.2 to a packet and reads its ICMPv6 message. That it came in one piece (RFC 6980 §5)
-    /// only the one who reassembles can tell: the kernel drops fragments unless told otherwise
-    /// (`net.ipv6.conf.*.suppress_frag_ndisc`).
+    /// Applies all of RFC 4861 §6.1.2 and RFC 6980 §5 to a packet and reads its ICMPv6 message.
     ///
     /// # Errors
     /// When the packet is to be discarded.

@@ -138,8 +138,9 @@ impl Daemon<'_> {
             }
             return;
         }
-        let RaMessage { ifindex, source, destination, hop_limit, bytes, received } = message;
-        let meta = PacketMeta { source, destination, hop_limit, checksum: ChecksumMode::VerifiedByKernel };
+        let RaMessage { ifindex, source, destination, hop_limit, fragmented, bytes, received } = message;
+        let checksum = ChecksumMode::VerifiedByKernel;
+        let meta = PacketMeta { source, destination, hop_limit, fragmented, checksum };
         let parsed = match RouterAdvertisement::parse_packet(&meta, &bytes) {
             Ok(parsed) => parsed,
             Err(error) => {

@@ -5,8 +5,9 @@
 //! (IPV6_PKTINFO). The price is one queue: a flood on one link can crowd out another link's advertisements, which is
 //! counted ([`Loss::RouterAdvertisements`]) and mended by the routers' repetition.
 //!
-//! The kernel has checked the ICMPv6 checksum (`rawv6_rcv_skb`) and put fragments together, or dropped them (RFC 6980,
-//! `suppress_frag_ndisc`). Everything else of RFC 4861 §6.1.2 is for the parser to check.
+//! The kernel has checked the ICMPv6 checksum (`rawv6_rcv_skb`) and put fragments together. It does not act on what was
+//! fragmented (RFC 6980, `suppress_frag_ndisc`), but raw sockets get it all the same: packets with a Fragment header are
+//! marked. Everything else of RFC 4861 §6.1.2 is for the parser to check.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -22,7 +23,7 @@ use nix::{
     errno::Errno,
     sys::socket::{
         AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType,
-        SockaddrIn6, recvmsg, sendmsg, setsockopt, socket, sockopt,
+        SockaddrIn6, UnknownCmsg, recvmsg, sendmsg, setsockopt, socket, sockopt,
     },
 };
 use tokio::sync::mpsc;
@@ -51,6 +52,8 @@ pub struct RaMessage {
     pub destination: Ipv6Addr,
     /// Its IPv6 hop limit.
     pub hop_limit: u8,
+    /// Whether it came with a Fragment header.
+    pub fragmented: bool,
     /// The ICMPv6 message, from the type on.
     pub bytes: Vec<u8>,
     /// When it was read.
@@ -87,6 +90,19 @@ nix::setsockopt_impl!(
     sockopt::SetStruct<'_, [u32; 8]>
 );
 
+/// `IPV6_RECVFRAGSIZE` (linux/in6.h): control data of this type come with each packet that had a Fragment header; nix does
+/// not name it.
+#[derive(Clone, Copy)]
+struct ReceiveFragmentSize;
+
+nix::setsockopt_impl!(
+    ReceiveFragmentSize,
+    libc::IPPROTO_IPV6,
+    libc::IPV6_RECVFRAGSIZE,
+    bool,
+    sockopt::SetBool
+);
+
 /// The filter that passes one type.
 const fn only(kind: u8) -> [u32; 8] {
     let mut blocked = [u32::MAX; 8];
@@ -112,6 +128,7 @@ impl RaSocket {
         setsockopt(&fd, Icmp6Filter, &only(ROUTER_ADVERTISEMENT))?;
         setsockopt(&fd, sockopt::Ipv6RecvPacketInfo, &true)?;
         setsockopt(&fd, sockopt::Ipv6RecvHopLimit, &true)?;
+        setsockopt(&fd, ReceiveFragmentSize, &true)?;
         setsockopt(&fd, sockopt::RxqOvfl, &1)?;
         // FORCE goes past net.core.rmem_max and wants CAP_NET_ADMIN.
         setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER)
@@ -182,15 +199,20 @@ struct Received {
 }
 
 fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> nix::Result<Received> {
-    let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, u32);
+    let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::c_int, u32);
     let mut data = [IoSliceMut::new(buffer)];
     let packet = recvmsg::<SockaddrIn6>(fd.as_raw_fd(), &mut data, Some(&mut control), MsgFlags::empty())?;
-    let (mut arrival, mut hop_limit, mut overflow) = (None, None, 0);
+    let (mut arrival, mut hop_limit, mut fragmented, mut overflow) = (None, None, false, 0);
     for message in packet.cmsgs()? {
         match message {
             ControlMessageOwned::Ipv6PacketInfo(info) => arrival = Some(info),
             ControlMessageOwned::Ipv6HopLimit(limit) => hop_limit = u8::try_from(limit).ok(),
             ControlMessageOwned::RxqOvfl(count) => overflow = count,
+            // Only with packets that had a Fragment header; the value is the size of the largest fragment.
+            ControlMessageOwned::Unknown(UnknownCmsg { cmsg_header, .. }) => {
+                fragmented |= (cmsg_header.cmsg_level, cmsg_header.cmsg_type)
+                    == (libc::IPPROTO_IPV6, libc::IPV6_RECVFRAGSIZE);
+            }
             _ => {}
         }
     }
@@ -202,6 +224,7 @@ fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> nix::Result<Received> {
             source: address.ip(),
             destination: arrival.ipi6_addr.s6_addr.into(),
             hop_limit,
+            fragmented,
             bytes: buffer[..octets].to_vec(),
             received: clock::now(),
         }),

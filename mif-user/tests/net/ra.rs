@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use mif_core::time::Time;
+use mif_core::{time::Time, wire::RouterAdvertisement};
 use mif_user::{
     clock,
     net::{
@@ -44,6 +44,34 @@ fn send_from_isp(router: &Socket, bytes: &[u8], hop_limit: i32) {
     let control = [ControlMessage::Ipv6PacketInfo(&from), ControlMessage::Ipv6HopLimit(&hop_limit)];
     let data = [IoSlice::new(bytes)];
     sendmsg(router.as_raw_fd(), &data, &control, MsgFlags::empty(), Some(&all_nodes)).expect("sent");
+}
+
+/// Sends an ICMPv6 message out of `isp` behind a Fragment header although it is whole (RFC 6946).
+fn send_atomic_fragment(bytes: &[u8]) {
+    /// Next header values (IANA protocol numbers).
+    const FRAGMENT: u8 = 44;
+    const ICMPV6: u8 = 58;
+    /// Octets of a Fragment header (RFC 8200 §4.5).
+    const FRAGMENT_HEADER: usize = 8;
+    let (source, all_nodes) = (link_local("isp"), address("ff02::1"));
+    let whole = RouterAdvertisement::parse(bytes).expect("a good one").advertisement;
+    let message = whole.emit_between(source, all_nodes).expect("as it was");
+    let length = u16::try_from(FRAGMENT_HEADER + message.len()).expect("a small packet");
+    let packet = [
+        &[0x60, 0, 0, 0][..],
+        &length.to_be_bytes(),
+        &[FRAGMENT, 255],
+        &source.octets(),
+        &all_nodes.octets(),
+        // Offset 0, no more fragments, an identification.
+        &[ICMPV6, 0, 0, 0, 0, 0, 0, 1],
+        &message,
+    ]
+    .concat();
+    // The whole packet is ours (raw(7)).
+    let raw = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))
+        .expect("a raw socket (CAP_NET_RAW)");
+    raw.send_to(&packet, &SocketAddrV6::new(all_nodes, 0, 0, index("isp")).into()).expect("sent");
 }
 
 /// An advertisement without options: hop limit 64, preference High, lifetime 1800 s.
@@ -94,6 +122,30 @@ fn advertisements_arrive_with_what_the_parser_needs() {
             assert_eq!((ra.bytes[..2].to_vec(), &ra.bytes[4..]), (vec![0x86, 0], &ADVERTISEMENT[4..]));
             assert_ne!(ra.bytes[2..4], [0, 0], "with the checksum, for the parser to check");
             assert!(ra.received > Time(0) && ra.received <= clock::now());
+        }
+    });
+}
+
+/// RA-6980-5-a: the kernel hands fragmented ones to raw sockets whatever `suppress_frag_ndisc` says; the parser is told.
+#[test]
+fn fragmented_advertisements_are_marked() {
+    /// More than an Ethernet frame: the kernel makes two fragments of it.
+    const LARGE: usize = 2048;
+    in_namespace(async || {
+        let (_socket, mut messages) = advertisements();
+        let router = router();
+        let unknown = [[250, 1, 0, 0, 0, 0, 0, 0]; (LARGE - ADVERTISEMENT.len()) / 8];
+        let large = [&ADVERTISEMENT[..], unknown.as_flattened()].concat();
+        send_from_isp(&router, &ADVERTISEMENT, 255);
+        send_from_isp(&router, &large, 255);
+        send_atomic_fragment(&ADVERTISEMENT);
+        for (what, octets, fragmented) in
+            [("whole", 16, false), ("two fragments", LARGE, true), ("an atomic fragment", 16, true)]
+        {
+            let Some(Message::RouterAdvertisement(ra)) = messages.recv().await else {
+                panic!("nothing was lost")
+            };
+            assert_eq!((ra.bytes.len(), ra.fragmented), (octets, fragmented), "{what}");
         }
     });
 }

@@ -14,7 +14,8 @@ fuzz_target!(|packet: &[u8]| {
     let Some((destination, rest)) = rest.split_first_chunk::<16>() else { return };
     let Some((&hop_limit, icmp)) = rest.split_first() else { return };
     let [source, destination] = [source, destination].map(|&octets| Ipv6Addr::from(octets));
-    let meta = PacketMeta { source, destination, hop_limit, checksum: ChecksumMode::Verify };
+    let checksum = ChecksumMode::Verify;
+    let meta = PacketMeta { source, destination, hop_limit, fragmented: false, checksum };
 
     let mut icmp = icmp.to_vec();
     if let Err(PacketError::Checksum { read, expected }) = RouterAdvertisement::parse_packet(&meta, &icmp) {

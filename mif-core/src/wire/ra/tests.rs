@@ -17,8 +17,13 @@ const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 const MTU: &str = "05 01 0000 000005dc";
 
 /// A packet of a router to all nodes.
-const META: PacketMeta =
-    PacketMeta { source: ROUTER, destination: ALL_NODES, hop_limit: 255, checksum: ChecksumMode::Verify };
+const META: PacketMeta = PacketMeta {
+    source: ROUTER,
+    destination: ALL_NODES,
+    hop_limit: 255,
+    fragmented: false,
+    checksum: ChecksumMode::Verify,
+};
 
 /// The golden header and these options.
 fn message(options: &str) -> Vec<u8> {
@@ -79,6 +84,13 @@ fn rfc4861_6_1_2() {
             whole.clone(),
             PacketError::HopLimit { hop_limit: 254 },
             "hop-limit",
+        ),
+        (
+            "RA-6980-5-a",
+            PacketMeta { fragmented: true, ..META },
+            whole.clone(),
+            PacketError::Fragmented,
+            "fragmented",
         ),
         (
             "RA-4861-6.1.2-c",
