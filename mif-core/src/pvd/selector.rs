@@ -13,7 +13,10 @@ use super::{
     key::PvdKey,
     set::PvdSet,
 };
-use crate::select::world::{self, World};
+use crate::{
+    family::is_default_route,
+    select::world::{self, World},
+};
 
 /// Selectors in groups, in order of preference.
 pub type Groups = Vec<Vec<Selector>>;
@@ -76,6 +79,7 @@ impl Kind {
             PvdKey::Explicit { .. } => Self::Explicit,
             PvdKey::Implicit { .. } => Self::Implicit,
             PvdKey::Interface { .. } => Self::Interface,
+            PvdKey::Ipv4 { .. } => Self::Ipv4,
         }
     }
 
@@ -246,13 +250,7 @@ impl PvdSet {
 }
 
 fn offers_internet(pvd: &world::Pvd) -> bool {
-    !pvd.no_internet && pvd.routes.iter().any(|route| is_default(&route.prefix) && !route.kernel_decides)
-}
-
-/// `::/0`, or that of IPv4 in the mapped form.
-fn is_default(prefix: &ipnet::Ipv6Net) -> bool {
-    let mapped = std::net::Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
-    prefix.prefix_len() == 0 || (prefix.prefix_len() == 96 && prefix.addr() == mapped)
+    !pvd.no_internet && pvd.routes.iter().any(|route| is_default_route(route.prefix) && !route.kernel_decides)
 }
 
 impl Roster {

@@ -195,7 +195,7 @@ pub fn rows(names: &Names, policies: &[(u64, abi::Policy)], tables: &Tables) -> 
             let kept = kept(cgroup_id).filter(|kept| kept.view == policy.view);
             let groups = kept.map_or_else(|| members(names, policy.view, tables), |kept| kept.groups.clone());
             // Behind the groups are those of `otherwise`.
-            let mut members = tables.members.range((policy.view, 0)..=(policy.view, u32::MAX));
+            let mut members = tables.members.range((policy.view, 0)..(policy.view, abi::Member::INTERFACE));
             let none_now = !members.any(|(_, place)| (*place as usize) < groups.len());
             Row {
                 cgroup: names.cgroup(cgroup_id),
@@ -214,7 +214,7 @@ pub fn rows(names: &Names, policies: &[(u64, abi::Policy)], tables: &Tables) -> 
 
 fn members(names: &Names, view: u32, tables: &Tables) -> Groups {
     let mut groups: BTreeMap<u32, Vec<Selector>> = BTreeMap::new();
-    for ((_, pvd), group) in tables.members.range((view, 0)..=(view, u32::MAX)) {
+    for ((_, pvd), group) in tables.members.range((view, 0)..(view, abi::Member::INTERFACE)) {
         groups.entry(*group).or_default().extend(names.pvd(*pvd).map(Selector::Word));
     }
     groups.into_values().collect()

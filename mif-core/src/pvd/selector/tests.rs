@@ -29,6 +29,7 @@ fn roster() -> Roster {
             // A network that calls itself like an interface.
             entry(6, "eth0%wlan0", Some("eth0"), "wlan0", Kind::Explicit, true),
             entry(7, "eth0.100%wlan0", Some("eth0.100"), "wlan0", Kind::Explicit, true),
+            entry(8, "eth1/ipv4", None, "eth1", Kind::Ipv4, true),
         ],
         interfaces: ["eth0", "eth1", "eth0.100", "wlan0"].map(str::to_owned).into(),
     }
@@ -44,7 +45,7 @@ fn what_selectors_pick() {
     for (text, expected) in [
         // Interfaces, before all else.
         ("eth0", &[1, 2][..]),
-        ("eth1", &[3, 4, 5]),
+        ("eth1", &[3, 4, 5, 8]),
         ("ETH1", &[]),
         ("eth0.100", &[]),
         ("name=eth0.100", &[7]),
@@ -62,13 +63,15 @@ fn what_selectors_pick() {
         ("id=eth1/fe80::1", &[4]),
         // An index is a command's word only.
         ("3", &[]),
-        ("interface=eth1", &[3, 4, 5]),
+        ("eth1/ipv4", &[8]),
+        ("eth0/ipv4", &[]),
+        ("interface=eth1", &[3, 4, 5, 8]),
         ("interface=eth9", &[]),
         ("kind=explicit", &[1, 3, 6, 7]),
         ("kind=implicit", &[4]),
         ("kind=interface", &[2, 5]),
-        ("kind=ipv4", &[]),
-        ("internet=true", &[1, 4, 5, 6, 7]),
+        ("kind=ipv4", &[8]),
+        ("internet=true", &[1, 4, 5, 6, 7, 8]),
         ("internet=false", &[2, 3]),
     ] {
         assert_eq!(picked(text), expected, "{text}");
@@ -84,8 +87,8 @@ fn all_conditions_hold() {
         (r#"{"name":"example.org","internet":false}"#, "name=example.org and internet=false", &[3]),
         (r#"{"id":"eth1","internet":false}"#, "id=eth1 and internet=false", &[]),
         (r#"{"id":"eth1"}"#, "eth1", &[5]),
-        (r#""eth1""#, "eth1", &[3, 4, 5]),
-        (r#"{}"#, "", &[1, 2, 3, 4, 5, 6, 7]),
+        (r#""eth1""#, "eth1", &[3, 4, 5, 8]),
+        (r#"{}"#, "", &[1, 2, 3, 4, 5, 6, 7, 8]),
     ] {
         let selector: Selector = serde_json::from_str(json).expect(json);
         assert_eq!(serde_json::to_string(&selector).expect("plain data"), json);
@@ -102,8 +105,8 @@ fn groups_keep_their_order_and_may_be_empty() {
     let groups: Groups = [&["eth1/fe80::1", "eth1"][..], &["eth9"], &["example.org"]]
         .map(|g| g.iter().map(|&s| s.into()).collect())
         .into();
-    assert_eq!(roster().pick(&groups), [vec![3, 4, 5], vec![], vec![1, 3]]);
-    assert_eq!(roster().all(), [1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(roster().pick(&groups), [vec![3, 4, 5, 8], vec![], vec![1, 3]]);
+    assert_eq!(roster().all(), [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
 #[test]
@@ -129,7 +132,8 @@ fn words_of_commands() {
         ("eth0.100", same("eth0.100")),
         ("Example.org", same("Example.org")),
         ("eth1/fe80::1", exactly("eth1/fe80::1")),
-        ("eth1/", exactly("eth1/fe80::1")),
+        ("eth1/f", exactly("eth1/fe80::1")),
+        ("eth1/ipv4", exactly("eth1/ipv4")),
         ("EXAMPLE.org%eth0", exactly("example.org%eth0")),
         ("5", exactly("eth1")),
         ("exam", Err("\"exam\" can be any of example.org%eth0, example.org%eth1; say more of it")),
@@ -228,13 +232,14 @@ fn random_selector() -> impl Strategy<Value = Selector> {
 
 /// PvDs as a host has them: each of an interface that exists, with the id that goes with it.
 fn random_roster() -> impl Strategy<Value = Roster> {
-    let pvd = (select(vec!["eth0", "eth1", "wlan0"]), 0..4_usize, any::<bool>());
+    let pvd = (select(vec!["eth0", "eth1", "wlan0"]), 0..5_usize, any::<bool>());
     vec(pvd, 0..8).prop_map(|pvds| {
         let mut roster = Roster::default();
         for (index, (interface, form, internet)) in (1..).zip(pvds) {
             let (id, name, kind) = match form {
                 0 => (interface.to_owned(), None, Kind::Interface),
                 1 => (format!("{interface}/fe80::1"), None, Kind::Implicit),
+                4 => (format!("{interface}/ipv4"), None, Kind::Ipv4),
                 2 => (format!("a.example%{interface}"), Some("a.example"), Kind::Explicit),
                 _ => (format!("eth1%{interface}"), Some("eth1"), Kind::Explicit),
             };
