@@ -174,6 +174,16 @@ impl Site {
         self.daemon_with(args, |_| {})
     }
 
+    /// As [`Self::daemon`], with this configuration.
+    ///
+    /// # Errors
+    /// As [`Self::daemon`], or the file cannot be written.
+    pub fn daemon_configured(&self, text: &str) -> Result<Daemon<'_>> {
+        let path = self.state_dir().join("mif.toml");
+        std::fs::write(&path, text)?;
+        self.daemon([OsStr::new("--config"), path.as_os_str()])
+    }
+
     /// As [`Self::daemon`], with something done to the command before it starts.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     pvd::{
         event::Event,
-        testing::{Host, learnt, link, permanent, pvd, ra, route, says},
+        testing::{Host, ipv4, learnt, link, permanent, pvd, ra, route, says},
     },
     select::world::Route,
 };
@@ -153,11 +153,13 @@ fn words_of_commands() {
 
 #[test]
 fn from_what_a_host_knows() {
-    let mut host = Host::new(&[2, 3, 4]);
+    let mut host = Host::new(&[2, 3, 4, 5]);
     host.tell_all([
         Event::Address(permanent(3, "fd00::1")),
         Event::Route(route(3, "::/0", Some("fe80::3"))),
         Event::Route(learnt(2, "::/0", Some("fe80::2"))),
+        Event::Address(ipv4(4, "192.0.2.4/24")),
+        Event::Route(route(4, "::ffff:0:0/96", Some("::ffff:192.0.2.1"))),
         says(2, "fe80::1", ra(0, vec![pvd("A.example", None, Vec::new())])),
     ]);
     let roster = host.set.roster(&host.world());
@@ -171,7 +173,7 @@ fn from_what_a_host_knows() {
     {
         assert!(seen.contains(&expected), "{expected:?} is not in {seen:?}");
     }
-    assert!(roster.interfaces.contains("eth4"), "an interface without a PvD: {:?}", roster.interfaces);
+    assert!(roster.interfaces.contains("eth5"), "an interface without a PvD: {:?}", roster.interfaces);
     // Whose interface is down is still of it, but leads nowhere.
     host.tell(Event::Link(crate::pvd::event::Link { up: false, ..link(3) }));
     let down = host.set.roster(&host.world());
