@@ -82,6 +82,17 @@ impl Pattern {
         Ok(Self { text: text.into(), form: Form::Unit(glob(text)?) })
     }
 
+    /// The same with the path below the root of cgroup2, where somebody wrote the path of the directory.
+    #[must_use]
+    pub fn below(self, root: &Path) -> Self {
+        let below = Path::new(&self.text).strip_prefix(root).ok().filter(|_| !self.is_unit());
+        let below = below.and_then(Path::to_str).map(|below| Self::path(&format!("/{below}")));
+        match below {
+            Some(Ok(pattern)) => pattern,
+            _ => self,
+        }
+    }
+
     /// Whether it names a unit.
     #[must_use]
     pub const fn is_unit(&self) -> bool {
@@ -229,6 +240,22 @@ mod tests {
             let said = Pattern::unit(text).expect_err(text).to_string();
             assert!(said.starts_with(&format!("`{text}` is no systemd unit")), "{said}");
         }
+    }
+
+    #[test]
+    fn paths_of_directories() {
+        let root = Path::new("/sys/fs/cgroup");
+        for (text, expected) in [
+            ("/sys/fs/cgroup/a/b*", "/a/b*"),
+            ("/sys/fs/cgroup", "/"),
+            ("/sys/fs/cgroups/a", "/sys/fs/cgroups/a"),
+            ("/a", "/a"),
+        ] {
+            assert_eq!(Pattern::path(text).expect("a path").below(root).to_string(), expected);
+        }
+        let unit = Pattern::unit("a.service").expect("a unit");
+        assert_eq!(unit.clone().below(root), unit);
+        assert_eq!(Pattern::path("/a").expect("a path").below(Path::new("/")).to_string(), "/a");
     }
 
     #[test]

@@ -136,6 +136,17 @@ impl Policies {
                 by_cgroup.insert(policy.cgroup_id, policy);
             }
         }
+        let most = usize::try_from(caps.policies).unwrap_or(usize::MAX);
+        let surplus = by_cgroup.len().saturating_sub(most);
+        if surplus > 0 {
+            for _ in 0..surplus {
+                by_cgroup.pop_last();
+            }
+            let why = format!(
+                "{surplus} policies given by command are not in force: the tables hold {most}; raise limits.policies"
+            );
+            warning = Some(warning.map_or(why.clone(), |warning| format!("{warning}; {why}")));
+        }
         let policies = Self { file, caps, by_cgroup, before, ..Self::default() };
         if damaged && let Err(error) = policies.keep() {
             warn!("{error}");
@@ -210,7 +221,9 @@ impl Policies {
     pub fn appeared(&mut self, path: &Path, below_root: &Path, id: u64) -> bool {
         let fits = |rule: &Rule| rule.configured.cgroup.matches(below_root);
         let Some(rule) = self.rules.iter().position(fits) else { return false };
-        if self.present.insert(id, (path.into(), rule)).is_some() {
+        // For people and for JSON, which has no other text.
+        let path = PathBuf::from(path.to_string_lossy().into_owned());
+        if self.present.insert(id, (path, rule)).is_some() {
             return false;
         }
         self.admit(id)

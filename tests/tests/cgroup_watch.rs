@@ -13,6 +13,10 @@ use mif_tests::{
     netns::Namespace,
 };
 use mif_user::{mode::Mode, policy::Origin, state::State};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 /// A host without a network: what policies say matters here, not what they lead to.
 struct Scene {
@@ -102,7 +106,10 @@ fn a_cgroup_that_appears_has_its_policy() {
 fn a_cgroup_takes_its_policy_with_it_and_gets_it_again_when_it_is_made_again() {
     bounded(4 * PATIENCE, || {
         let scene = Scene::new()?;
-        let daemon = scene.site.daemon_configured(&scene.policy("unit.service", "eth1")?)?;
+        // The directory's own path will do as well.
+        let path = scene.root.path().join("unit.service");
+        let text = format!("[[policy]]\ncgroup = '{}'\npvds = ['eth1']\n", path.display());
+        let daemon = scene.site.daemon_configured(&text)?;
         let mut before = 0;
         for _ in 0..3 {
             let cgroup = scene.root.child("unit.service")?;
@@ -252,6 +259,37 @@ fn many_at_once() {
         scene.until_confined("those that are left", &units.iter().collect::<Vec<_>>())?;
         drop(units);
         scene.until_confined("none", &[])?;
+        daemon.stop()
+    });
+}
+
+/// The kernel's queue of events is full while the daemon does not come to read it.
+#[test]
+fn events_that_were_lost() {
+    bounded(8 * PATIENCE, || {
+        let scene = Scene::new()?;
+        let daemon = scene.site.daemon_configured(&scene.policy("unit-*", "eth1")?)?;
+        let gone = scene.root.child("unit-gone")?;
+        scene.until_confined("the first one", &[&gone])?;
+        let process = Pid::from_raw(i32::try_from(daemon.id())?);
+        kill(process, Signal::SIGSTOP)?;
+        let queue: usize =
+            std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events")?.trim().parse()?;
+        // One event for each that is made and each that is removed.
+        let filler = scene.root.path().join("filler");
+        for _ in 0..=queue / 2 {
+            std::fs::create_dir(&filler)?;
+            std::fs::remove_dir(&filler)?;
+        }
+        drop(gone);
+        let come = scene.root.child("unit-come")?;
+        kill(process, Signal::SIGCONT)?;
+        scene.until_confined("the one that came unseen, and not the one that went", &[&come])?;
+        let lost =
+            scene.site.until_state("the loss", |state| state.refused.get("cgroup-events-lost").copied())?;
+        ensure!(lost == 1, "{lost}");
+        let last = scene.root.child("unit-last")?;
+        scene.until_confined("what comes afterwards", &[&come, &last])?;
         daemon.stop()
     });
 }

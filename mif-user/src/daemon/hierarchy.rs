@@ -19,7 +19,6 @@ use nix::{
     sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor},
 };
 use tokio::sync::mpsc;
-use tracing::debug;
 
 use crate::{fd::Reader, kernel::attach, pattern::Pattern};
 
@@ -49,6 +48,8 @@ pub enum News {
     },
     /// Some of what comes from now on will not be seen, and why.
     Blind(String),
+    /// The kernel's queue was full: the hierarchy was looked through, and what differs follows.
+    Lost,
 }
 
 /// A cgroup whose end is of interest, because a command gave it a policy.
@@ -162,7 +163,7 @@ impl Hierarchy {
 
     fn event(&mut self, event: &InotifyEvent, news: &mut Vec<News>) {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-            debug!("cgroup events were lost: looking through the hierarchy");
+            news.push(News::Lost);
             return self.rescan(news);
         }
         if event.mask.contains(AddWatchFlags::IN_IGNORED) {

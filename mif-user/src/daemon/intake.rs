@@ -80,14 +80,23 @@ impl Daemon<'_> {
     /// Cgroups came or went.
     pub(super) fn cgroups(&mut self, news: Vec<News>) {
         for news in news {
+            let policies = &mut self.owner.policies;
             let changed = match news {
                 News::Appeared { path, below_root, id } => {
-                    self.owner.policies.appeared(&path, &below_root, id)
+                    debug!("cgroup {} ({id}) appeared", path.display());
+                    policies.appeared(&path, &below_root, id)
                 }
-                News::Gone { id } => self.owner.policies.gone(id),
+                News::Gone { id } => {
+                    debug!("cgroup {id} is gone");
+                    policies.gone(id)
+                }
                 News::Blind(why) => {
                     warn!("{}", blind(&why));
                     self.blind = Some(why);
+                    false
+                }
+                News::Lost => {
+                    self.refuse("cgroup-events-lost", 1);
                     false
                 }
             };

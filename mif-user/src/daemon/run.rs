@@ -1,12 +1,6 @@
 //! Start, the loop, the end.
 
-use std::{
-    collections::BTreeMap,
-    net::Ipv6Addr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::Ipv6Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use mif_core::{
@@ -23,7 +17,7 @@ use tracing::{debug, info, warn};
 use super::{
     Options,
     filter::Filter,
-    hierarchy::{Follow, Hierarchy, News},
+    hierarchy::{Follow, Hierarchy},
     journal::Journal,
     owner::{HostPolicy, Owner},
     server::{self, Call},
@@ -44,7 +38,7 @@ use crate::{
         netlink::Monitor,
         ra::{RaMessage, RaSocket},
     },
-    policy::{Caps, Policies},
+    policy::{Caps, Configured, Policies},
     state::State,
 };
 
@@ -131,11 +125,16 @@ impl<'a> Daemon<'a> {
         let caps = Caps { policies: options.sizes.policies, ..Caps::default() };
         let (mut policies, warning) = Policies::load(&options.state_dir, caps);
         warnings.extend(warning);
-        warnings.extend(policies.configure(options.policies.clone()));
+        let root = mounts::cgroup2()?.canonicalize().context("cannot look at cgroup2")?;
+        let configured: Vec<Configured> = options.policies.iter().map(|policy| policy.below(&root)).collect();
+        warnings.extend(policies.configure(configured.clone()));
         let (journal, warning) = Journal::open(&options.state_dir);
         warnings.extend(warning);
-        let (hierarchy, news) = hierarchy(options, &attached_cgroup, &policies)?;
-        for policy in &options.policies {
+        let patterns = configured.iter().map(|policy| policy.cgroup.clone()).collect();
+        let follow =
+            policies.iter().map(|policy| Follow { path: policy.cgroup.clone(), id: Some(policy.cgroup_id) });
+        let (hierarchy, news) = Hierarchy::open(&attached_cgroup, &root, patterns, follow.collect());
+        for policy in &configured {
             if !hierarchy.can_match(&policy.cgroup) {
                 warnings.push(format!(
                     "the configured policy of {} is not in force: no such cgroup can be in {}, which the daemon is attached to",
@@ -343,15 +342,6 @@ async fn read(ring: &mut Option<Ring>) -> std::io::Result<Vec<mif_common::abi::E
         Some(ring) => ring.read().await,
         None => std::future::pending().await,
     }
-}
-
-/// The hierarchy as far as policies are concerned.
-fn hierarchy(options: &Options, attached: &Path, policies: &Policies) -> Result<(Hierarchy, Vec<News>)> {
-    let root = mounts::cgroup2()?.canonicalize().context("cannot look at cgroup2")?;
-    let patterns = options.policies.iter().map(|policy| policy.cgroup.clone()).collect();
-    let follow =
-        policies.iter().map(|policy| Follow { path: policy.cgroup.clone(), id: Some(policy.cgroup_id) });
-    Ok(Hierarchy::open(attached, &root, patterns, follow.collect()))
 }
 
 /// Tells systemd, if it started us.

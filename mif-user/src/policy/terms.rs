@@ -1,6 +1,6 @@
 //! What a policy says, and of whom.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mif_core::{
     pvd::selector::{Groups, Roster},
@@ -84,6 +84,14 @@ pub struct Content {
     groups: Groups,
     /// All PvDs in a last group.
     default_last: bool,
+}
+
+impl Configured {
+    /// The same, for paths below the root of cgroup2: see [`Pattern::below`].
+    #[must_use]
+    pub fn below(&self, root: &Path) -> Self {
+        Self { cgroup: self.cgroup.clone().below(root), terms: self.terms.clone() }
+    }
 }
 
 impl Policy {
