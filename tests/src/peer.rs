@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv6Addr},
     os::fd::{AsFd, AsRawFd as _},
     os::unix::fs::OpenOptionsExt as _,
 };
@@ -73,7 +73,7 @@ impl Peer {
         namespace.ip("link set tun0 up\nroute add 2001:db8:d::/64 dev tun0")?;
         until_ready(host, &["tun0"])?;
         until_ready(&namespace, &["tun0"])?;
-        let echo = serve(&namespace, &[BEHIND_TUNNEL])?;
+        let echo = serve(&namespace, &[BEHIND_TUNNEL.into()])?;
         Ok(Self { address: BEHIND_TUNNEL, echo, namespace, _tunnel: Some(tunnel) })
     }
 
@@ -94,8 +94,8 @@ impl Peer {
         namespace.ip("link set vpn0 up\nroute add default dev vpn0")?;
         until_ready(host, &["vpn0"])?;
         until_ready(&namespace, &["vpn0"])?;
-        let mut addresses = vec![BEHIND_VPN];
-        addresses.extend(SERVERS);
+        let mut addresses = vec![BEHIND_VPN.into()];
+        addresses.extend(SERVERS.map(IpAddr::from));
         let echo = serve(&namespace, &addresses)?;
         Ok(Self { address: BEHIND_VPN, echo, namespace, _tunnel: Some(tunnel) })
     }

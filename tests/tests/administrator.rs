@@ -1,6 +1,6 @@
 //! What the administrator told the kernel goes on working: bridges, tunnels, static routes, VPNs.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, ensure};
 use mif_common::abi::config_flags;
@@ -35,7 +35,10 @@ fn flows(destination: Ipv6Addr, sources: &[Ipv6Addr]) -> Vec<Flow> {
 
 /// The source that a flow had.
 fn source(report: &Report) -> Option<Ipv6Addr> {
-    report.local.map(|local| *local.ip())
+    match report.source()? {
+        IpAddr::V6(source) => Some(source),
+        IpAddr::V4(_) => None,
+    }
 }
 
 /// What the kernel alone does, and what it does with `mif`.

@@ -1,6 +1,9 @@
 //! What an administrator has set up works with the kernel alone. `mif` may not change that: the same flows run with it elsewhere.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
 
 use anyhow::Result;
 use mif_tests::{
@@ -13,12 +16,12 @@ use mif_tests::{
 };
 
 /// Opens a flow of each kind and returns the sources that the peer saw.
-fn sources(world: &World, peer: &Peer, destination: Ipv6Addr) -> Result<Vec<Ipv6Addr>> {
+fn sources(world: &World, peer: &Peer, destination: Ipv6Addr) -> Result<Vec<IpAddr>> {
     for kind in [Kind::Tcp, Kind::UdpConnected, Kind::UdpUnconnected] {
         let report = world.host.place(None).open(&Flow::new(kind, at_echo(destination)))?;
         assert!(report.arrived, "{kind:?} to {destination}: {report:?}");
     }
-    Ok(peer.echo().arrivals().iter().map(|arrival| *arrival.source.ip()).collect())
+    Ok(peer.echo().arrivals().iter().map(|arrival| arrival.source.ip()).collect())
 }
 
 fn check(
@@ -28,7 +31,7 @@ fn check(
 ) -> Result<()> {
     let world = World::two_uplinks(Daemon::Embedded)?;
     let peer = connect(&world)?;
-    let expected: Ipv6Addr = source.parse()?;
+    let expected: IpAddr = source.parse()?;
     assert_eq!(sources(&world, &peer, destination.unwrap_or(peer.address()))?, [expected; 3]);
     assert!(world.internet.echo().arrivals().is_empty());
     world.check_no_foreign()
