@@ -265,6 +265,14 @@ impl World {
     /// # Errors
     /// The kernel refused a step.
     pub fn vpn(&self) -> Result<Peer> {
-        Peer::vpn(self.host.namespace())
+        self.vpn_for(&[Family::Ipv6, Family::Ipv4])
+    }
+
+    /// As [`Self::vpn`], with rules in these versions of IP.
+    ///
+    /// # Errors
+    /// The kernel refused a step.
+    pub fn vpn_for(&self, families: &[Family]) -> Result<Peer> {
+        Peer::vpn(self.host.namespace(), families)
     }
 }
