@@ -146,6 +146,7 @@ fn pvd(number: u32, ifindex: u32) -> Pvd {
         reachable: true,
         origin: Origin::Network,
         kernel_decides: false,
+        preferred_source: None,
         valid_until: Deadline::NEVER,
     };
     let address = source(number);
@@ -161,6 +162,7 @@ fn pvd(number: u32, ifindex: u32) -> Pvd {
             prefix_len: 64,
             state: AddressState::Preferred,
             temporary: false,
+            secondary: false,
             valid_until: Deadline::NEVER,
             carried: true,
             advertisers: vec![router],
