@@ -1,6 +1,6 @@
 //! Views: groups in order, selectors that follow the network, and what happens when no group will do.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, ensure};
 use mif_common::abi;
@@ -9,8 +9,9 @@ use mif_tests::{
     cgroup::Cgroup,
     deadline::{PATIENCE, bounded},
     enforced::check_words,
+    family::Family,
     flow::{Flow, Kind, Report},
-    internet::{SERVERS, at_echo},
+    internet::{SERVERS, SERVERS_IPV4, at_echo},
     isp::{ISP_A, ISP_B, Isp},
     mif::{Daemon, Site},
     router::Daemon as Speaker,
@@ -23,7 +24,7 @@ use nix::errno::Errno;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Fate {
     /// They arrive from this address.
-    From(Ipv6Addr),
+    From(IpAddr),
     /// They are refused with ENETUNREACH.
     Refused,
 }
@@ -64,12 +65,21 @@ fn say(
 
 /// Flows of all kinds fare so.
 fn check(world: &World, cgroup: &Cgroup, expected: Fate) -> Result<()> {
-    let flows = [Kind::Tcp, Kind::UdpConnected, Kind::UdpUnconnected]
-        .map(|kind| Flow::new(kind, at_echo(SERVERS[0])));
+    check_to(world, cgroup, SERVERS[0].into(), expected)
+}
+
+/// As [`check`], to this server.
+fn check_to(world: &World, cgroup: &Cgroup, server: IpAddr, expected: Fate) -> Result<()> {
+    let flows =
+        [Kind::Tcp, Kind::UdpConnected, Kind::UdpUnconnected].map(|kind| Flow::new(kind, at_echo(server)));
     for (flow, report) in flows.iter().zip(world.host.place(cgroup).open_all(&flows)?) {
         ensure!(fate(&report)? == expected, "{flow:?}: {report:?}, expected {expected:?}");
     }
     world.check_no_foreign()
+}
+
+fn from(source: impl Into<IpAddr>) -> Fate {
+    Fate::From(source.into())
 }
 
 fn fate(report: &Report) -> Result<Fate> {
@@ -77,7 +87,7 @@ fn fate(report: &Report) -> Result<Fate> {
         return Ok(Fate::Refused);
     }
     ensure!(report.arrived, "{report:?}");
-    Ok(Fate::From(*report.local.context("it has a source")?.ip()))
+    Ok(Fate::From(report.source().context("it has a source")?))
 }
 
 /// All as it was, but no default router.
@@ -114,18 +124,18 @@ fn a_later_group_is_for_what_no_earlier_one_reaches() {
         let view = daemon.attach_groups(&ordered, &groups, Mode::Strict, None)?.view;
         let only = daemon.attach(&single, ISP_B.name, Mode::Strict)?.view;
         ensure!(view != only);
-        check(&world, &ordered, Fate::From(b))?;
-        check(&world, &single, Fate::From(b))?;
+        check(&world, &ordered, from(b))?;
+        check(&world, &single, from(b))?;
 
         let gone = [(view, Some(a)), (only, None)];
         say((&mut world, &daemon, &site), &ISP_B, &withdrawn(&ISP_B), &gone)?;
-        check(&world, &ordered, Fate::From(a))?;
+        check(&world, &ordered, from(a))?;
         check(&world, &single, Fate::Refused)?;
 
         let back = [(view, Some(b)), (only, Some(b))];
         say((&mut world, &daemon, &site), &ISP_B, &ISP_B.advertisement(), &back)?;
-        check(&world, &ordered, Fate::From(b))?;
-        check(&world, &single, Fate::From(b))?;
+        check(&world, &ordered, from(b))?;
+        check(&world, &single, from(b))?;
 
         // One who shares the view of a policy shares its changes; the order is what makes a view another one.
         let other = root.child("other")?;
@@ -133,7 +143,7 @@ fn a_later_group_is_for_what_no_earlier_one_reaches() {
         let reversed: [&[&str]; 2] = [&[ISP_A.name], &[ISP_B.name]];
         let reversed = daemon.attach_groups(&other, &reversed, Mode::Prefer, None)?;
         ensure!(reversed.view != view);
-        check(&world, &other, Fate::From(a))?;
+        check(&world, &other, from(a))?;
         daemon.stop()
     });
 }
@@ -170,7 +180,7 @@ fn what_selectors_pick_follows_the_network() {
             ("kind=implicit", _) => Some(a),
             (_, picks) => picks.then_some(b),
         };
-        let fate = |source: Option<Ipv6Addr>| source.map_or(Fate::Refused, Fate::From);
+        let fate = |source: Option<Ipv6Addr>| source.map_or(Fate::Refused, from);
         for (pvd, cgroup, view, before, _) in &cgroups {
             ensure!(decided(&site, *view)? == source(pvd, *before), "{pvd}");
             check(&world, cgroup, fate(source(pvd, *before)))?;
@@ -187,7 +197,7 @@ fn what_selectors_pick_follows_the_network() {
         // A name that is there now, as one word.
         let word = root.child("word")?;
         daemon.attach(&word, "b.example", Mode::Strict)?;
-        check(&world, &word, Fate::From(b))?;
+        check(&world, &word, from(b))?;
         let rows: serde_json::Value = serde_json::from_str(&site.says(["policy", "list", "--json"])?)?;
         let none: Vec<_> =
             rows.as_array().context("an array")?.iter().filter(|row| row["none_now"] == true).collect();
@@ -212,7 +222,7 @@ fn what_follows_the_last_group() {
             let cgroup = root.child(name)?;
             let groups: [&[&str]; 1] = [&[ISP_B.name]];
             let view = daemon.attach_groups(&cgroup, &groups, mode, otherwise)?.view;
-            check(&world, &cgroup, Fate::From(b))?;
+            check(&world, &cgroup, from(b))?;
             views.push((cgroup, view));
         }
         let [(refuse, of_refuse), (kernel, of_kernel), (default, of_default)] = &views[..] else {
@@ -223,8 +233,8 @@ fn what_follows_the_last_group() {
         say((&mut world, &daemon, &site), &ISP_B, &withdrawn(&ISP_B), &gone)?;
         check(&world, refuse, Fate::Refused)?;
         // The kernel has one default route left.
-        check(&world, kernel, Fate::From(a))?;
-        check(&world, default, Fate::From(a))?;
+        check(&world, kernel, from(a))?;
+        check(&world, default, from(a))?;
         let applied = |reason: mif_common::Reason| -> Result<u64> {
             let counts = site.maps()?.counts()?;
             Ok(counts.iter().filter(|(_, of, _)| *of == reason).map(|(.., count)| count.count).sum())
@@ -232,10 +242,10 @@ fn what_follows_the_last_group() {
         // Who decided is what tells the two apart.
         let (before, undecided) =
             (applied(mif_common::Reason::Applied)?, applied(mif_common::Reason::NoDecision)?);
-        check(&world, kernel, Fate::From(a))?;
+        check(&world, kernel, from(a))?;
         ensure!(applied(mif_common::Reason::Applied)? == before);
         ensure!(applied(mif_common::Reason::NoDecision)? > undecided);
-        check(&world, default, Fate::From(a))?;
+        check(&world, default, from(a))?;
         ensure!(applied(mif_common::Reason::Applied)? > before);
 
         let said = site.complains([
@@ -254,39 +264,47 @@ fn what_follows_the_last_group() {
 
 #[test]
 fn an_interfaces_ipv4_is_a_pvd_of_its_own() {
-    bounded(4 * PATIENCE, || {
+    bounded(6 * PATIENCE, || {
         let (world, root, site) = scene()?;
-        let b = world.source(&ISP_B)?;
+        let world = world.dual_stack()?;
+        let (a, b) = (world.source(&ISP_A)?, world.source(&ISP_B)?);
+        let (a4, b4) = (ISP_A.host_ipv4(), ISP_B.host_ipv4());
         let daemon = site.daemon::<&str>([])?;
         site.wait_for_routers()?;
-        for command in ["addr add 192.0.2.10/24 dev isp-b", "route add default via 192.0.2.1 dev isp-b"] {
-            let status = world.host.namespace().command("ip").arg("-4").args(command.split(' ')).status()?;
-            ensure!(status.success(), "{command}: {status}");
-        }
         let id = format!("{}/ipv4", ISP_B.name);
-        site.until_state("the interface's IPv4", |state| {
-            state.pvds.iter().any(|pvd| pvd.id == id).then_some(())
-        })?;
-        let ipv4: Ipv6Addr = "::ffff:192.0.2.10".parse()?;
-        let far: Ipv6Addr = "::ffff:198.51.100.1".parse()?;
-        // What --pvd takes; the sources that the view has for a far destination of either family.
-        for (number, (pvd, expected6, expected4)) in [
-            (id.as_str(), None, Some(ipv4)),
-            ("kind=ipv4", None, Some(ipv4)),
-            (ISP_B.name, Some(b), Some(ipv4)),
-            ("kind=implicit", Some(world.source(&ISP_A)?), None),
-            (ISP_A.name, Some(world.source(&ISP_A)?), None),
+        // What --pvd takes; how flows of IPv6 and of IPv4 fare.
+        for (number, (pvd, ipv6, ipv4)) in [
+            (id.as_str(), Fate::Refused, from(b4)),
+            ("kind=ipv4", Fate::Refused, from(a4)),
+            (ISP_B.name, from(b), from(b4)),
+            ("kind=implicit", from(a), Fate::Refused),
+            ("internet=true", from(a), from(a4)),
         ]
         .into_iter()
         .enumerate()
         {
             let cgroup = root.child(&format!("family-{number}"))?;
-            let view = daemon.attach(&cgroup, pvd, Mode::Strict)?.view;
-            ensure!(decided(&site, view)? == expected6, "{pvd}");
-            let decision = site.maps()?.decision(view, far)?;
-            let usable = decision.filter(|decision| decision.verdict == abi::Verdict::Use as u32);
-            ensure!(usable.map(|decision| decision.source.into()) == expected4, "{pvd}: {decision:?}");
+            daemon.attach(&cgroup, pvd, Mode::Strict)?;
+            check(&world, &cgroup, ipv6).context(pvd.to_owned())?;
+            for family in [Family::Ipv4, Family::Mapped] {
+                check_to(&world, &cgroup, family.servers()[0], ipv4).context(pvd.to_owned())?;
+            }
         }
+
+        // Groups in order, and the first without IPv4 from now on.
+        let ordered = root.child("ordered")?;
+        let groups: [&[&str]; 2] = [&[ISP_B.name], &[ISP_A.name]];
+        let view = daemon.attach_groups(&ordered, &groups, Mode::Strict, None)?.view;
+        let mut notices = daemon.watch()?;
+        world.host.namespace().ip4(&format!("route del default dev {}", ISP_B.name))?;
+        let maps = site.maps()?;
+        notices.until("the other provider for IPv4", |_| {
+            let decision = maps.decision(view, SERVERS_IPV4[0].to_ipv6_mapped())?;
+            let source = decision.map(|decision| Ipv6Addr::from(decision.source));
+            Ok((source == Some(a4.to_ipv6_mapped())).then_some(()))
+        })?;
+        check(&world, &ordered, from(b))?;
+        check_to(&world, &ordered, SERVERS_IPV4[0].into(), from(a4))?;
         daemon.stop()
     });
 }
@@ -318,16 +336,16 @@ fn a_policy_that_the_tables_do_not_hold_is_refused_and_in_nobodys_way() {
         ensure!(site.enforced()? == before);
         let state = site.state()?;
         ensure!(state.problems.is_empty() && state.policies.len() == 1, "{state:#?}");
-        check(&world, &first, Fate::From(b))?;
-        check(&world, &second, Fate::From(a))?;
+        check(&world, &first, from(b))?;
+        check(&world, &second, from(a))?;
         // What comes after it is not held up.
         say((&mut world, &daemon, &site), &ISP_B, &withdrawn(&ISP_B), &[(view, None)])?;
         check(&world, &first, Fate::Refused)?;
         say((&mut world, &daemon, &site), &ISP_B, &ISP_B.advertisement(), &[(view, Some(b))])?;
-        check(&world, &first, Fate::From(b))?;
+        check(&world, &first, from(b))?;
         daemon.detach(&first)?;
         daemon.attach(&second, ISP_A.name, Mode::Strict)?;
-        check(&world, &second, Fate::From(a))?;
+        check(&world, &second, from(a))?;
         daemon.stop()
     });
 }
