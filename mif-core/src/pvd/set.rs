@@ -129,15 +129,6 @@ impl PvdSet {
         find(&known, wanted)
     }
 
-    /// The PvD of exactly this id.
-    #[must_use]
-    pub fn find_exact(&self, wanted: &str) -> Option<PvdIndex> {
-        self.indices
-            .iter()
-            .find(|(_, key)| self.id(key).is_some_and(|id| id == wanted))
-            .map(|(index, _)| index)
-    }
-
     /// Keeps the numbers that PvDs had before a restart for them, so that counters by number stay theirs.
     pub fn reserve(&mut self, numbers: impl IntoIterator<Item = (PvdKey, PvdIndex)>) {
         for (key, index) in numbers {
