@@ -230,6 +230,17 @@ fn more_policies_than_the_tables_hold() {
     });
 }
 
+/// The directories that a process watches (proc_pid_fdinfo(5)).
+fn watches(process: u32) -> Result<usize> {
+    let mut count = 0;
+    for entry in std::fs::read_dir(format!("/proc/{process}/fdinfo"))? {
+        // A descriptor may be closed meanwhile.
+        let text = std::fs::read_to_string(entry?.path()).unwrap_or_default();
+        count += text.lines().filter(|line| line.starts_with("inotify wd:")).count();
+    }
+    Ok(count)
+}
+
 #[test]
 fn many_at_once() {
     /// As many units start within a moment on a big machine.
@@ -239,6 +250,7 @@ fn many_at_once() {
         let daemon = scene.site.daemon_configured(
             "[[policy]]\nunit = '*.service'\npvds = ['eth1']\n[[policy]]\nunit = '*.scope'\npvds = ['eth2']\n",
         )?;
+        let before = watches(daemon.id())?;
         let mut slices = Vec::new();
         let mut units = Vec::new();
         for number in 0..MANY {
@@ -250,6 +262,7 @@ fn many_at_once() {
             units.push(slice.child(&format!("{number}.{kind}"))?);
         }
         scene.until_confined("all of them", &units.iter().collect::<Vec<_>>())?;
+        ensure!(watches(daemon.id())? == before + slices.len() + units.len());
         // Every second one goes.
         let mut number = 0;
         units.retain(|_| {
@@ -259,6 +272,8 @@ fn many_at_once() {
         scene.until_confined("those that are left", &units.iter().collect::<Vec<_>>())?;
         drop(units);
         scene.until_confined("none", &[])?;
+        // The kernel keeps the watches of cgroups that are gone until somebody removes them.
+        ensure!(watches(daemon.id())? == before + slices.len());
         daemon.stop()
     });
 }

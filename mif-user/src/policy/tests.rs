@@ -32,7 +32,7 @@ impl Policies {
     /// As by a command, of a cgroup that need not exist.
     fn command(&mut self, id: u64, pvd: &str) {
         let terms = terms(pvd, Mode::Prefer);
-        let view = self.view_of(&Content::of(&terms)).expect("there are views");
+        let view = self.view_of(&terms.content()).expect("there are views");
         self.by_cgroup.insert(id, terms.policy(format!("/cg/{id}").into(), id, view, Origin::Command));
     }
 }
@@ -120,7 +120,7 @@ fn more_views_than_there_are_numbers() {
 /// A restarted daemon gives what says the same the same number, and no new content the number of another one.
 #[test]
 fn numbers_of_views_over_a_restart() {
-    let content = |pvd: &str| Content::of(&terms(pvd, Mode::Strict));
+    let content = |pvd: &str| terms(pvd, Mode::Strict).content();
     let before = BTreeMap::from([(1, content("eth1")), (2, content("eth2"))]);
     let mut policies = Policies { before, ..Policies::default() };
     policies
@@ -157,7 +157,7 @@ fn what_is_in_a_view() {
         ("eth9", Otherwise::Default, vec![vec![], vec![1, 2]]),
     ] {
         let terms = Terms { groups: vec![vec![Selector::from(pvd)]], otherwise, mode: Mode::Prefer };
-        let view = Content::of(&terms).view(7, &roster);
+        let view = terms.content().view(7, &roster);
         assert_eq!((view.id, view.groups), (7, groups), "{pvd} {otherwise}");
     }
 }
