@@ -331,9 +331,14 @@ impl Policies {
             self.restore(policy.cgroup_id, Some(policy));
             return Err(error);
         }
-        self.admit(policy.cgroup_id);
-        self.fill();
+        self.released(policy.cgroup_id);
         Ok(policy)
+    }
+
+    /// A cgroup has lost its policy: what is configured for it counts, and there may be room for others.
+    fn released(&mut self, id: u64) {
+        self.admit(id);
+        self.fill();
     }
 
     /// The contents of all views, by number.

@@ -206,8 +206,7 @@ fn more_policies_than_the_tables_hold() {
             units.push(scene.root.child(&format!("unit-{number}"))?);
         }
         let (surplus, problem) = scene.site.until_state("the surplus to be told", |state| {
-            let problem =
-                state.problems.iter().find(|problem| problem.contains("2 cgroups have not the policy"));
+            let problem = state.problems.iter().find(|problem| problem.contains("configured for them: 2"));
             Some((*state.refused.get("policy-without-room")?, problem?.clone()))
         })?;
         ensure!(surplus == 2, "{surplus}");
@@ -222,7 +221,11 @@ fn more_policies_than_the_tables_hold() {
         // Room that comes free is given to who waits for it.
         drop(units.remove(0));
         let state = scene.until_confined("the next one", &units[..3].iter().collect::<Vec<_>>())?;
-        ensure!(state.problems.iter().any(|problem| problem.contains("1 cgroups")), "{:?}", state.problems);
+        ensure!(
+            state.problems.iter().any(|problem| problem.contains("configured for them: 1")),
+            "{:?}",
+            state.problems
+        );
         drop(units.remove(0));
         let state = scene.until_confined("the last one", &units.iter().collect::<Vec<_>>())?;
         ensure!(state.problems.is_empty(), "{:?}", state.problems);
