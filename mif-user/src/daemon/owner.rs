@@ -10,7 +10,7 @@ use mif_core::{
     family::Family,
     pvd::{Change, FindError, Groups, Preferences, PvdSet, PvdSnapshot, event::Event},
     select::{
-        compile::compile,
+        Compiler, Touched,
         diff::diff,
         tables::{Op, TableStore as _, Tables},
         world::{self, World},
@@ -57,6 +57,10 @@ pub struct Owner {
     host: HostPolicy,
     preferences: Preferences,
     installation: Installation,
+    /// What selection goes by, as of the last commit.
+    world: World,
+    /// What the maps should hold, as of the last commit.
+    compiler: Compiler,
     /// What the maps hold.
     stored: Tables,
     foreign_rules: Vec<RuleInfo>,
@@ -99,6 +103,8 @@ impl Owner {
             host,
             preferences,
             installation,
+            world: World::default(),
+            compiler: Compiler::default(),
             stored,
             foreign_rules: Vec::new(),
             problems: Vec::new(),
@@ -220,18 +226,21 @@ impl Owner {
             return self.commit_policies();
         }
         self.problems.clear();
-        let mut world = self.set.world(now, &self.preferences);
-        let roster = self.set.roster(&world);
-        world.views = contents.iter().map(|(id, content)| content.view(*id, &roster)).collect();
-        self.with_default_router = with_default_router(&world);
-        let wanted = compile(&world);
-        self.attach_interfaces(&wanted);
+        let touched = self.set.refresh(&mut self.world, now, &self.preferences);
+        self.world.views = if contents.is_empty() {
+            Vec::new()
+        } else {
+            let roster = self.set.roster(&self.world);
+            contents.iter().map(|(id, content)| content.view(*id, &roster)).collect()
+        };
+        self.with_default_router = with_default_router(&self.world);
+        self.compiler.update(&self.world, &Touched::Pvds(touched));
+        self.attach_interfaces();
         self.clear_counts();
-        let ops = diff(&self.stored, &wanted);
-        let known = next_hops(&self.stored);
-        let new_next_hops = next_hops(&wanted).difference(&known).copied().collect();
+        let ops = diff(&self.stored, self.compiler.tables());
+        let new_next_hops = new_next_hops(&self.stored, &ops);
         // What does not depend on the tables must not wait for them: whether somebody else routes by policy, above all.
-        let error = self.store(&ops, wanted).and(self.store_config()).err().map(|error| {
+        let error = self.store(&ops).and(self.store_config()).err().map(|error| {
             error!("the old tables stay in force: {error}");
             format!("the old tables stay in force: {error}")
         });
@@ -286,7 +295,7 @@ impl Owner {
 
     /// Puts first, then the policies that need them, then deletions: no cgroup ever looks into a view that is not
     /// complete.
-    fn store(&mut self, ops: &[Op], wanted: Tables) -> Result<(), MapsError> {
+    fn store(&mut self, ops: &[Op]) -> Result<(), MapsError> {
         let is_deletion = |op: &&Op| {
             matches!(
                 op,
@@ -310,7 +319,13 @@ impl Owner {
             ops.iter().filter(is_deletion).try_for_each(|op| self.installation.maps.apply(op))
         });
         // After a failure on the way the maps themselves say what they hold.
-        self.stored = if deleted.is_ok() { wanted } else { self.installation.maps.load()? };
+        if deleted.is_ok() {
+            for op in ops {
+                self.stored.apply(op);
+            }
+        } else {
+            self.stored = self.installation.maps.load()?;
+        }
         deleted
     }
 
@@ -405,9 +420,10 @@ impl Owner {
     }
 
     /// tc egress sits on every interface of a PvD: a packet of one PvD can only leave wrongly by another's.
-    fn attach_interfaces(&mut self, wanted: &Tables) {
+    fn attach_interfaces(&mut self) {
+        let pvds = &self.compiler.tables().pvds;
         let interfaces: BTreeSet<u32> =
-            wanted.pvds.values().map(|pvd| pvd.ifindex).filter(|ifindex| *ifindex != 0).collect();
+            pvds.values().map(|pvd| pvd.ifindex).filter(|ifindex| *ifindex != 0).collect();
         self.unattached.retain(|ifindex, _| interfaces.contains(ifindex));
         for ifindex in interfaces {
             match self.installation.attach_interface(ifindex) {
@@ -434,13 +450,26 @@ fn with_default_router(world: &World) -> BTreeSet<u32> {
     world.pvds.iter().filter(offers_default).map(|pvd| pvd.ifindex).collect()
 }
 
-/// The routers that tables name, each with its interface.
-fn next_hops(tables: &Tables) -> BTreeSet<(u32, Ipv6Addr)> {
-    let of_sources = tables.sources.values().map(|source| (source.ifindex, source.next_hop));
-    let of_decisions = tables.decisions.values().map(|decision| (decision.ifindex, decision.next_hop));
-    of_sources
-        .chain(of_decisions)
+/// The routers that changes name and the tables before do not, each with its interface.
+fn new_next_hops(before: &Tables, ops: &[Op]) -> BTreeSet<(u32, Ipv6Addr)> {
+    let named = |op: &Op| match op {
+        Op::PutSource(_, source) => Some((source.ifindex, source.next_hop)),
+        Op::PutDecision(.., decision) => Some((decision.ifindex, decision.next_hop)),
+        _ => None,
+    };
+    let mut new: BTreeSet<(u32, Ipv6Addr)> = ops
+        .iter()
+        .filter_map(named)
         .filter(|(_, next_hop)| !next_hop.is_unspecified())
         .map(|(ifindex, next_hop)| (ifindex, next_hop.into()))
-        .collect()
+        .collect();
+    let of_sources = before.sources.values().map(|source| (source.ifindex, source.next_hop));
+    let of_decisions = before.decisions.values().map(|decision| (decision.ifindex, decision.next_hop));
+    for (ifindex, next_hop) in of_sources.chain(of_decisions) {
+        if new.is_empty() {
+            break;
+        }
+        new.remove(&(ifindex, next_hop.into()));
+    }
+    new
 }
