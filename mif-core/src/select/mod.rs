@@ -22,6 +22,8 @@ pub mod rfc6724;
 pub mod tables;
 pub mod world;
 
+#[cfg(test)]
+mod candidate_sets;
 mod longest_match;
 mod owners;
 #[cfg(test)]
