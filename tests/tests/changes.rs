@@ -218,7 +218,9 @@ fn an_address_that_is_removed_is_out_of_the_tables_within_a_second() {
         let took = removed.until(enforced);
         println!("an address was removed: out of the tables after {took:?}");
         ensure!(took < STALE, "{gone} was in the tables for {took:?} after its removal");
-        for (flow, report) in KINDS.map(free).iter().zip(world.host.place(&cgroup).open_all(&KINDS.map(free))?) {
+        for (flow, report) in
+            KINDS.map(free).iter().zip(world.host.place(&cgroup).open_all(&KINDS.map(free))?)
+        {
             ensure!(
                 report.arrived && report.local.is_some_and(|local| *local.ip() == other),
                 "{flow:?}: {report:?}"
