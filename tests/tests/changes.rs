@@ -1,11 +1,11 @@
 //! What a router says anew is in force within 50 ms.
 
 use std::{
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv6Addr},
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use mif_common::abi;
 use mif_core::{
     select::tables::TableStore as _,
@@ -151,7 +151,9 @@ impl Scene<'_> {
     fn check_flows(&self, expected: &Isp) -> Result<()> {
         let flows = KINDS.map(free);
         for (flow, report) in flows.iter().zip(self.world.host.place(self.cgroup).open_all(&flows)?) {
-            let source = *report.local.context("no source")?.ip();
+            let IpAddr::V6(source) = report.source().context("no source")? else {
+                bail!("{flow:?}: {report:?}")
+            };
             ensure!(report.arrived && expected.lan.contains(&source), "{flow:?}: {report:?}");
         }
         self.world.check_no_foreign()
