@@ -1,0 +1,89 @@
+//! The measuring process: lives in the namespace of a host and in the bench's cgroup, takes orders on its standard input.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, Write as _, stdin, stdout},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    thread,
+};
+
+use anyhow::{Context as _, Result, bail};
+use mif_tests::{cgroup::Cgroup, netns::Namespace, process::Process};
+use nix::{
+    sched::{CloneFlags, CpuSet, sched_setaffinity, setns},
+    unistd::Pid,
+};
+use socket2::{Domain, Socket, Type};
+
+use crate::{
+    population,
+    traffic::{Done, EXCHANGE_PORT, Order, Traffic},
+};
+
+/// The word that makes this program a worker; nobody types it.
+pub const WORD: &str = "worker";
+
+/// A worker.
+pub struct Worker(Process);
+
+impl Worker {
+    /// Starts one in the namespace of a host. It has the receivers of its datagrams in the namespace of the server.
+    pub fn start(host: &Namespace, server: &Namespace, cgroup: &Cgroup) -> Result<Self> {
+        let program = std::env::current_exe().context("this program has a file")?;
+        let mut command = host.command(program);
+        command.arg(WORD).arg(server.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        cgroup.hold(&mut command)?;
+        let mut process = Process::spawn(command)?;
+        match process.read_line()?.as_str() {
+            "ready" => Ok(Self(process)),
+            other => bail!("a worker in {} said {other:?}", host.name()),
+        }
+    }
+
+    /// Makes it work.
+    pub fn order(&mut self, order: &Order) -> Result<Done> {
+        self.0.write_line(&order.line())?;
+        self.0.read_line().with_context(|| format!("a worker at {}", order.line()))?.parse()
+    }
+}
+
+/// What a worker's process does until its standard input ends.
+pub fn run(server: &Path) -> Result<()> {
+    pin_to_cpu(CLIENT_CPU)?;
+    let server = PathBuf::from(server);
+    let receivers = thread::spawn(move || receivers(&server));
+    let receivers = receivers.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
+    let traffic = Traffic::new(receivers);
+    println!("ready");
+    for line in stdin().lock().lines() {
+        let done = traffic.carry_out(&line?.parse()?)?;
+        writeln!(stdout(), "{}", done.line())?;
+    }
+    Ok(())
+}
+
+/// Sockets stay in the namespace in which they were made; this thread ends there.
+fn receivers(server: &Path) -> Result<[Socket; 2]> {
+    let namespace = File::open(server).context("the server's namespace")?;
+    setns(namespace, CloneFlags::CLONE_NEWNET).context("setns")?;
+    let receiver = |v6: bool| {
+        let socket = Socket::new(if v6 { Domain::IPV6 } else { Domain::IPV4 }, Type::DGRAM, None)?;
+        socket.bind(&SocketAddr::new(population::destination(v6), EXCHANGE_PORT).into())?;
+        socket.set_nonblocking(true)?;
+        Ok::<_, std::io::Error>(socket)
+    };
+    Ok([receiver(true).context("a receiver")?, receiver(false).context("a receiver of IPv4")?])
+}
+
+/// The CPU of the workers.
+pub const CLIENT_CPU: usize = 0;
+
+/// Keeps the calling thread, and those that it starts, on one CPU.
+pub fn pin_to_cpu(cpu: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    let this_thread = Pid::from_raw(0);
+    sched_setaffinity(this_thread, &set).with_context(|| format!("cannot stay on CPU {cpu}"))
+}
