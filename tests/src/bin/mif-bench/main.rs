@@ -3,6 +3,8 @@
 //! Everything is set up here, in namespaces and a cgroup of its own. What is compared takes turns within one run, so that
 //! drift hits all alike; figures are medians of the rounds, ratios those of the same round.
 
+mod control;
+mod daemon;
 mod egress;
 mod enforcement;
 mod figure;
@@ -11,6 +13,7 @@ mod object;
 mod population;
 mod progress;
 mod report;
+mod routers;
 mod server;
 mod sockets;
 mod traffic;
@@ -49,10 +52,14 @@ enum Part {
     Sockets,
     /// tc egress, packet by packet
     Egress,
+    /// From events to the maps, with the owner of the tables
+    Control,
+    /// A real daemon: memory, wake-ups
+    Daemon,
 }
 
 impl Part {
-    const ALL: [Self; 2] = [Self::Sockets, Self::Egress];
+    const ALL: [Self; 4] = [Self::Sockets, Self::Egress, Self::Control, Self::Daemon];
 }
 
 impl std::fmt::Display for Part {
@@ -73,6 +80,12 @@ struct Plan {
     sources: Vec<u32>,
     /// Packets of a test run.
     packets: u32,
+    /// Routers, each a PvD, that the daemon's part of the work is measured with.
+    routers: u16,
+    /// Changed advertisements.
+    changes: u32,
+    /// Seconds in which nothing happens.
+    idle: u64,
 }
 
 impl Plan {
@@ -82,7 +95,17 @@ impl Plan {
             let populations = vec![population(2, 10), population(1_000, 10)];
             let streams_at = vec![population(2, 10)];
             let sources = vec![1, 1_000, 100_000];
-            return Self { populations, streams_at, rounds: 7, slice: 40, sources, packets: 200_000 };
+            return Self {
+                populations,
+                streams_at,
+                rounds: 7,
+                slice: 40,
+                sources,
+                packets: 200_000,
+                routers: 1_000,
+                changes: 20,
+                idle: 5,
+            };
         }
         let numbers = [2, 100, 1_000, 10_000];
         let populations =
@@ -96,6 +119,9 @@ impl Plan {
             slice: 80,
             sources,
             packets: 1_000_000,
+            routers: 1_000,
+            changes: 200,
+            idle: 30,
         }
     }
 }
@@ -125,6 +151,12 @@ fn run(args: &Args) -> Result<()> {
     }
     if args.only.contains(&Part::Egress) {
         egress::measure(&plan, &mut progress, &mut report)?;
+    }
+    if args.only.contains(&Part::Control) {
+        control::measure(&plan, &mut progress, &mut report)?;
+    }
+    if args.only.contains(&Part::Daemon) {
+        daemon::measure(&plan, &mut progress, &mut report)?;
     }
     progress.end();
     print!("{report}");
