@@ -24,7 +24,7 @@ use crate::{
 /// Routers that speak before the daemon is looked at again: its socket holds so many messages.
 const BURST: usize = 100;
 
-/// Octets of a mebibyte's worth of the kibibytes that /proc counts in.
+/// /proc counts in kibibytes.
 const KIB_PER_MIB: f64 = 1024.0;
 
 /// Measures it.
@@ -58,11 +58,12 @@ pub fn measure(plan: &Plan, progress: &mut Progress, report: &mut Report) -> Res
     }
 
     progress.step(format!("daemon, {n}: at rest"));
-    let mut before = Activity::of(daemon.id())?;
+    let (mut before, mut quiet) = (Activity::of(daemon.id())?, 0);
     for _ in 0..SETTLING {
         thread::sleep(Duration::from_secs(1));
         let now = Activity::of(daemon.id())?;
-        if std::mem::replace(&mut before, now) == now {
+        quiet = if std::mem::replace(&mut before, now) == now { quiet + 1 } else { 0 };
+        if quiet == QUIET {
             break;
         }
     }
@@ -93,6 +94,8 @@ pub fn measure(plan: &Plan, progress: &mut Progress, report: &mut Report) -> Res
 
 /// Seconds in which the daemon may come to rest.
 const SETTLING: u32 = 30;
+/// Seconds without anything after which it has: the kernel's neighbour and multicast work goes on for some time.
+const QUIET: u32 = 5;
 
 /// A cable for each link; its far end has the addresses of the link's routers, all known to the host for ever.
 fn cables(host: &Namespace, routers: &Namespace, count: u16) -> Result<BTreeMap<u32, RaSender>> {

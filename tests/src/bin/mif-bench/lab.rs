@@ -67,11 +67,6 @@ impl Site {
         let worker = Worker::start(&host, &server, cgroup)?;
         Ok(Self { host, ifindices, worker })
     }
-
-    /// What `ip route get` says of the destination, for whoever doubts.
-    pub fn route(&self) -> Result<String> {
-        self.host.ip_show(&["-6", "route", "get", &population::destination(true).to_string()])
-    }
 }
 
 /// Runs `ip -4 ARGS`.

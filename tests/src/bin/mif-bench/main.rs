@@ -3,6 +3,7 @@
 //! Everything is set up here, in namespaces and a cgroup of its own. What is compared takes turns within one run, so that
 //! drift hits all alike; figures are medians of the rounds, ratios those of the same round.
 
+mod chart;
 mod control;
 mod daemon;
 mod egress;
@@ -17,6 +18,7 @@ mod routers;
 mod server;
 mod sockets;
 mod traffic;
+mod verdict;
 mod worker;
 
 use std::{
@@ -28,7 +30,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 
-use crate::{population::Population, progress::Progress, report::Report};
+use crate::{population::Population, progress::Progress, report::Report, traffic::Kind};
 
 /// Measure what mif costs, beside the bare kernel and other ways of choosing a provider
 #[derive(Parser)]
@@ -43,6 +45,9 @@ struct Args {
     /// Where the JSON and the chart go
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
+    /// Measure nothing: work so for 20 s with the hooks on, for a profiler to look at
+    #[arg(long, value_name = "WORK")]
+    profile: Option<Kind>,
 }
 
 /// A part of the bench.
@@ -143,6 +148,9 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let plan = Plan::new(args.quick);
+    if let Some(kind) = args.profile {
+        return sockets::show(kind, Population { pvds: 1_000, routes: 10 }, 20);
+    }
     let (mut report, mut progress) = (Report::new(args.quick), Progress::new());
     if args.only.contains(&Part::Sockets) {
         for &population in &plan.populations {
@@ -158,11 +166,17 @@ fn run(args: &Args) -> Result<()> {
     if args.only.contains(&Part::Daemon) {
         daemon::measure(&plan, &mut progress, &mut report)?;
     }
+    verdict::complete(&mut report);
     progress.end();
     print!("{report}");
     fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
     let json = args.out.join("bench.json");
     fs::write(&json, report.json()?).with_context(|| format!("cannot write {}", json.display()))?;
     eprintln!("written to {}", json.display());
+    if let Some(chart) = verdict::chart(&report) {
+        let file = args.out.join("bench.svg");
+        fs::write(&file, chart.svg()).with_context(|| format!("cannot write {}", file.display()))?;
+        eprintln!("written to {}", file.display());
+    }
     Ok(())
 }

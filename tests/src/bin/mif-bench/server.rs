@@ -50,7 +50,7 @@ fn serve(
     connection: impl Fn(TcpStream) -> io::Result<()> + Send + 'static,
 ) -> Result<()> {
     let serve = move || {
-        if let Err(error) = worker::pin_to_cpu(cpu) {
+        if let Err(error) = worker::settle_on_cpu(cpu) {
             eprintln!("mif-bench: {error:#}");
         }
         loop {

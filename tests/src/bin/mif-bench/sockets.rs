@@ -68,6 +68,19 @@ pub fn measure(
     Ok(())
 }
 
+/// Works for some seconds with the hooks on, for a profiler to look at.
+pub fn show(kind: Kind, population: Population, seconds: u32) -> Result<()> {
+    let mut stage = Stage::set_up(population)?;
+    stage.mif.on()?;
+    let order = Order { kind, v6: true, bind_device: false, milliseconds: 1000 };
+    eprintln!("works for {seconds} s: perf record -g -p {}", stage.plain.worker.id());
+    for _ in 0..seconds {
+        let done = stage.plain.worker.order(&order)?;
+        eprintln!("{:.0} ns each", done.each());
+    }
+    stage.mif.off()
+}
+
 impl Stage {
     fn set_up(population: Population) -> Result<Self> {
         let cgroup = lab::cgroup()?;
@@ -201,7 +214,7 @@ impl Stage {
         let row = |((kind, program), rounds)| {
             // In the traffic of the socket's hook the other programs are not at home.
             let at_home = (kind == Kind::Connect) == program_is_connect(program);
-            let mut row = Row::new(format!("{program}, its own run time, ns"), self.population.to_string());
+            let mut row = Row::new(format!("{program}{RUN_TIME}"), self.population.to_string());
             row.mif = Figure::of(rounds);
             (row.pvds, row.routes) = (Some(self.population.pvds), Some(self.population.routes));
             at_home.then_some(row)
@@ -223,6 +236,9 @@ fn name(kind: Kind) -> &'static str {
         Kind::Stream => "TCP throughput, Gbit/s",
     }
 }
+
+/// How the names of the programs' own run times end.
+pub const RUN_TIME: &str = ", its own run time, ns";
 
 /// The measurement of the chart.
 pub const CONNECT: &str = "connect: ns added to the bare kernel's";

@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use mif_tests::{cgroup::Cgroup, netns::Namespace, process::Process};
 use nix::{
+    libc,
     sched::{CloneFlags, CpuSet, sched_setaffinity, setns},
     unistd::Pid,
 };
@@ -47,11 +48,16 @@ impl Worker {
         self.0.write_line(&order.line())?;
         self.0.read_line().with_context(|| format!("a worker at {}", order.line()))?.parse()
     }
+
+    /// Its process id, for a profiler.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
 }
 
 /// What a worker's process does until its standard input ends.
 pub fn run(server: &Path) -> Result<()> {
-    pin_to_cpu(CLIENT_CPU)?;
+    settle_on_cpu(CLIENT_CPU)?;
     let server = PathBuf::from(server);
     let receivers = thread::spawn(move || receivers(&server));
     let receivers = receivers.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
@@ -80,10 +86,18 @@ fn receivers(server: &Path) -> Result<[Socket; 2]> {
 /// The CPU of the workers.
 pub const CLIENT_CPU: usize = 0;
 
-/// Keeps the calling thread, and those that it starts, on one CPU.
-pub fn pin_to_cpu(cpu: usize) -> Result<()> {
+/// Keeps the calling thread, and those that it starts, on one CPU, and before everything else that wants to run there: what the
+/// machine does besides should not be measured.
+pub fn settle_on_cpu(cpu: usize) -> Result<()> {
+    /// The first in turn (sched(7)).
+    const NICEST: i32 = -20;
     let mut set = CpuSet::new();
     set.set(cpu)?;
     let this_thread = Pid::from_raw(0);
-    sched_setaffinity(this_thread, &set).with_context(|| format!("cannot stay on CPU {cpu}"))
+    sched_setaffinity(this_thread, &set).with_context(|| format!("cannot stay on CPU {cpu}"))?;
+    // SAFETY: the call takes three numbers; 0 is the calling thread.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICEST) } != 0 {
+        return Err(std::io::Error::last_os_error()).context("setpriority");
+    }
+    Ok(())
 }
