@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::addr::Addr;
 
 /// Version of the map layout and of the meaning of the values.
-pub const LAYOUT: u32 = 3;
+pub const LAYOUT: u32 = 4;
 
 /// A PvD's place in the PVD array; 0 is [`NO_PVD`].
 pub type PvdIndex = u32;
@@ -70,8 +70,10 @@ pub mod config_flags {
     pub const POLICIES: u32 = 1 << 0;
     /// A policy with [`super::Mode::Strict`] exists: tc egress looks at the cgroup of packets that it would pass.
     pub const STRICT: u32 = 1 << 1;
-    /// Foreign policy rules decide on this host: view 0 only observes, whatever [`super::Config::mode`] says.
-    pub const FOREIGN_RULES: u32 = 1 << 2;
+    /// Foreign policy rules decide on this host about IPv6: view 0 only observes, whatever [`super::Config::mode`] says.
+    pub const FOREIGN_RULES_IPV6: u32 = 1 << 2;
+    /// The same for IPv4.
+    pub const FOREIGN_RULES_IPV4: u32 = 1 << 3;
 }
 
 /// POLICY, by cgroup id.
@@ -84,14 +86,27 @@ pub struct Policy {
     pub mode: u32,
 }
 
-/// VIEW key: is this PvD in that view?
+/// VIEW key: is this PvD, or a PvD of that interface, in the view?
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Pod, Zeroable)]
 pub struct Member {
     /// The view.
     pub view: u32,
-    /// The PvD.
+    /// The PvD, or [`Member::INTERFACE`] and an interface index.
     pub pvd: PvdIndex,
+}
+
+impl Member {
+    /// Tells interfaces from PvDs in [`Member::pvd`]: both count far below (`limits::PVDS_MAX`; the kernel hands out
+    /// positive `int`s).
+    pub const INTERFACE: u32 = 1 << 31;
+
+    /// A PvD of this interface is in the view.
+    #[inline(always)]
+    #[must_use]
+    pub const fn interface(view: u32, ifindex: u32) -> Self {
+        Self { view, pvd: Self::INTERFACE | ifindex }
+    }
 }
 
 /// Data of a DECISION key, behind the trie's own prefix length (which counts these bits: 32 + the destination's length).
@@ -200,6 +215,9 @@ pub mod source_flags {
     /// then are packets to elsewhere sent there; a service address on a dummy interface, or a prefix that serves a LAN,
     /// leaves by whatever interface the kernel's routes say.
     pub const LEADS_ON: u32 = 1 << 1;
+    /// Several PvDs own the address - redundant gateways that announce one prefix -, and [`super::Source::pvd`] is the one
+    /// of them that carries it.
+    pub const SHARED: u32 = 1 << 2;
 }
 
 /// PVD element, by [`PvdIndex`]. An all-zero element is a free place.
@@ -244,6 +262,14 @@ pub enum Hook {
     Sendmsg6 = 1,
     /// tc egress
     Egress = 2,
+    /// cgroup/connect4
+    Connect4 = 3,
+    /// cgroup/sendmsg4
+    Sendmsg4 = 4,
+    /// cgroup/bind6
+    Bind6 = 5,
+    /// cgroup/bind4
+    Bind4 = 6,
 }
 
 impl Hook {
@@ -254,6 +280,10 @@ impl Hook {
             0 => "connect6",
             1 => "sendmsg6",
             2 => "egress",
+            3 => "connect4",
+            4 => "sendmsg4",
+            5 => "bind6",
+            6 => "bind4",
             _ => "unknown",
         }
     }
@@ -267,9 +297,9 @@ pub struct Event {
     pub at: u64,
     /// The cgroup whose policy applied, 0 without one.
     pub cgroup: u64,
-    /// The source chosen or found.
+    /// The source chosen or found; at bind, the address asked for.
     pub source: Addr,
-    /// The destination.
+    /// The destination, `::` at bind.
     pub destination: Addr,
     /// [`Hook`].
     pub hook: u32,

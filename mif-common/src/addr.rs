@@ -26,6 +26,30 @@ impl Addr {
         Self { words }
     }
 
+    /// The IPv4 address of a socket or packet, in network byte order. `0.0.0.0` becomes `::`, so that "none" has one form.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_ipv4(address_be: u32) -> Self {
+        if address_be == 0 {
+            return Self::UNSPECIFIED;
+        }
+        Self { words: [0, 0, 0xffff_u32.to_be(), address_be] }
+    }
+
+    /// `::ffff:0.0.0.0`, as an AF_INET6 socket bound to no IPv4 address has it, becomes `::`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn or_unspecified(self) -> Self {
+        if self.is_v4_mapped() && self.words[3] == 0 { Self::UNSPECIFIED } else { self }
+    }
+
+    /// The IPv4 address in network byte order; what it says of an address that is not v4-mapped has no meaning.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ipv4_be(&self) -> u32 {
+        self.words[3]
+    }
+
     /// `::`
     #[inline(always)]
     #[must_use]
@@ -33,25 +57,47 @@ impl Addr {
         self.words[0] | self.words[1] | self.words[2] | self.words[3] == 0
     }
 
-    /// `::1`
+    /// `::1`, `127.0.0.0/8`
     #[inline(always)]
     #[must_use]
     pub const fn is_loopback(&self) -> bool {
+        if self.is_v4_mapped() {
+            return self.ipv4() >> 24 == 127;
+        }
         self.words[0] | self.words[1] | self.words[2] == 0 && self.words[3] == 1u32.to_be()
     }
 
-    /// `ff00::/8` (RFC 4291 §2.7).
+    /// `ff00::/8` (RFC 4291 §2.7), `224.0.0.0/4` (RFC 5771).
     #[inline(always)]
     #[must_use]
     pub const fn is_multicast(&self) -> bool {
+        if self.is_v4_mapped() {
+            return self.ipv4() >> 28 == 0xe;
+        }
         u32::from_be(self.words[0]) >> 24 == 0xff
     }
 
-    /// `fe80::/10` (RFC 4291 §2.5.6).
+    /// `fe80::/10` (RFC 4291 §2.5.6), `169.254.0.0/16` (RFC 3927).
     #[inline(always)]
     #[must_use]
     pub const fn is_link_local(&self) -> bool {
+        if self.is_v4_mapped() {
+            return self.ipv4() >> 16 == 0xa9fe;
+        }
         u32::from_be(self.words[0]) >> 22 == 0xfe80 >> 6
+    }
+
+    /// `0.0.0.0/8`, "this network", and `255.255.255.255`, all hosts of the link (RFC 6890 §2.2.2): IPv4 destinations that
+    /// never leave it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_ipv4_this_link(&self) -> bool {
+        self.is_v4_mapped() && (self.ipv4() >> 24 == 0 || self.ipv4() == u32::MAX)
+    }
+
+    #[inline(always)]
+    const fn ipv4(&self) -> u32 {
+        u32::from_be(self.words[3])
     }
 
     /// `::ffff:0:0/96`, the form of every IPv4 address here.
@@ -122,6 +168,11 @@ mod tests {
             ("fec0::1", false, false, false, false, false),
             ("ff02::2", false, true, false, false, false),
             ("::ffff:192.0.2.1", false, false, false, false, true),
+            ("::ffff:169.254.0.1", true, false, false, false, true),
+            ("::ffff:169.253.0.1", false, false, false, false, true),
+            ("::ffff:239.1.1.1", false, true, false, false, true),
+            ("::ffff:240.0.0.1", false, false, false, false, true),
+            ("::ffff:127.255.0.1", false, false, true, false, true),
             ("2001:db8::1", false, false, false, false, false),
         ] {
             let a = addr(text);
@@ -132,6 +183,29 @@ mod tests {
             assert_eq!(a.is_v4_mapped(), mapped, "{text}");
             assert_eq!(Ipv6Addr::from(a).to_string(), text);
         }
+    }
+
+    #[test]
+    fn ipv4() {
+        for (text, this_link) in [
+            ("192.0.2.1", false),
+            ("0.0.0.1", true),
+            ("0.255.255.255", true),
+            ("1.0.0.0", false),
+            ("255.255.255.255", true),
+            ("255.255.255.254", false),
+        ] {
+            let address: Ipv4Addr = text.parse().expect("a literal");
+            let a = Addr::from_ipv4(u32::from(address).to_be());
+            assert_eq!(a, address.into(), "{text}");
+            assert_eq!(a.ipv4_be(), u32::from(address).to_be(), "{text}");
+            assert_eq!(a.is_ipv4_this_link(), this_link, "{text}");
+        }
+        assert!(!addr("2001:db8::").is_ipv4_this_link());
+        assert_eq!(Addr::from_ipv4(0), Addr::UNSPECIFIED);
+        assert_eq!(Addr::from(Ipv4Addr::UNSPECIFIED).or_unspecified(), Addr::UNSPECIFIED);
+        assert_eq!(addr("::ffff:0.0.0.1").or_unspecified(), addr("::ffff:0.0.0.1"));
+        assert_eq!(addr("2001:db8::").or_unspecified(), addr("2001:db8::"));
     }
 
     #[test]

@@ -76,6 +76,7 @@ fn pvd(index: u32) -> Pvd {
         prefix_len: 64,
         state: AddressState::Preferred,
         temporary,
+        secondary: false,
         valid_until: Deadline::NEVER,
         carried: true,
         advertisers: vec![router],
@@ -88,6 +89,7 @@ fn pvd(index: u32) -> Pvd {
         reachable: true,
         origin: Origin::Network,
         kernel_decides: false,
+        preferred_source: None,
         valid_until: Deadline::NEVER,
     };
     let net = |bits, len| Ipv6Net::new_assert(Ipv6Addr::from_bits(bits), len).trunc();

@@ -1,12 +1,14 @@
 //! The protocol brain of `mif`: bytes and events in, values out. `now` is an argument; there is no socket, no clock,
 //! no file and no async in here.
 //!
+//! * [`family`]: IPv4 and IPv6 in one space.
 //! * [`wire`]: Router Advertisements and their options.
 //! * [`pvd`]: provisioning domains from events ([`pvd::PvdSet`]).
 //! * [`select`]: RFC 6724 and RFC 4191 over PvDs, compiled into the kernel's tables.
 //! * [`solicit`]: when to send Router Solicitations.
 //! * [`time`]: instants and deadlines.
 
+pub mod family;
 pub mod pvd;
 pub mod select;
 pub mod solicit;

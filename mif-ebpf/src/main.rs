@@ -6,6 +6,7 @@
 #![no_main]
 #![expect(clippy::not_unsafe_ptr_arg_deref, reason = "aya's classifier macro makes such a function of ours")]
 
+mod family;
 mod maps;
 mod packet;
 mod report;
@@ -18,19 +19,45 @@ use aya_ebpf::{
     programs::{SockAddrContext, TcContext},
 };
 
+use crate::family::{Ipv4, Ipv6};
+
 /// A sock_addr program lets the call go on.
 const PROCEED: i32 = 1;
 
-/// `connect(2)` on an AF_INET6 socket.
+/// `connect(2)` on an AF_INET6 socket, also to a v4-mapped address.
 #[cgroup_sock_addr(connect6)]
 pub fn connect6(ctx: SockAddrContext) -> i32 {
-    sock::connect6(&ctx).unwrap_or(PROCEED)
+    sock::connect::<Ipv6>(&ctx).unwrap_or(PROCEED)
 }
 
-/// `sendto(2)` and `sendmsg(2)` with an address on an unconnected AF_INET6 datagram socket.
+/// `connect(2)` on an AF_INET socket.
+#[cgroup_sock_addr(connect4)]
+pub fn connect4(ctx: SockAddrContext) -> i32 {
+    sock::connect::<Ipv4>(&ctx).unwrap_or(PROCEED)
+}
+
+/// `sendto(2)` and `sendmsg(2)` with an IPv6 address on an unconnected datagram socket.
 #[cgroup_sock_addr(sendmsg6)]
 pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
-    sock::sendmsg6(&ctx).unwrap_or(PROCEED)
+    sock::sendmsg::<Ipv6>(&ctx).unwrap_or(PROCEED)
+}
+
+/// The same with an IPv4 address, also a v4-mapped one on an AF_INET6 socket (`udpv6_sendmsg` hands it to `udp_sendmsg`).
+#[cgroup_sock_addr(sendmsg4)]
+pub fn sendmsg4(ctx: SockAddrContext) -> i32 {
+    sock::sendmsg::<Ipv4>(&ctx).unwrap_or(PROCEED)
+}
+
+/// `bind(2)` on an AF_INET6 socket.
+#[cgroup_sock_addr(bind6)]
+pub fn bind6(ctx: SockAddrContext) -> i32 {
+    sock::bind::<Ipv6>(&ctx).unwrap_or(PROCEED)
+}
+
+/// `bind(2)` on an AF_INET socket.
+#[cgroup_sock_addr(bind4)]
+pub fn bind4(ctx: SockAddrContext) -> i32 {
+    sock::bind::<Ipv4>(&ctx).unwrap_or(PROCEED)
 }
 
 /// Every packet about to leave by the interface. What is left alone goes on to the next program or filter: TC_ACT_UNSPEC is

@@ -23,12 +23,9 @@ use crate::{
     tables::{self, Maps, PacketSocket},
 };
 
-/// `linux/if_ether.h`
-const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
-/// Octets of an Ethernet header without tags (`linux/if_ether.h`, ETH_HLEN).
+/// Octets of an Ethernet header without tags (`linux/if_ether.h`, ETH_HLEN), and where the type is in it.
 const ETHERNET_HEADER: u32 = 14;
-/// Offset of the source in the IPv6 header (RFC 8200 §3); the destination follows it.
-const SOURCE_OFFSET: u32 = 8;
+const ETHERNET_TYPE: usize = 12;
 /// Offset of the next header in the IPv6 header, and the header's length (RFC 8200 §3).
 const NEXT_HEADER_OFFSET: u32 = 6;
 const IPV6_HEADER: u32 = 40;
@@ -37,12 +34,66 @@ const ICMPV6: u8 = 58;
 /// Router Solicitation to Redirect (RFC 4861 §4).
 const ND_TYPES: core::ops::RangeInclusive<u8> = 133..=137;
 /// `linux/socket.h`
+const AF_INET: u32 = 2;
+/// `linux/socket.h`
 const AF_INET6: u32 = 10;
 /// `skb->tc_index` of a packet that was redirected and comes by again, at its new interface or at the same one (a redirect
 /// goes through `dev_queue_xmit`). Only traffic control uses the field (tcindex).
 const REPAIRED: u32 = 0x6d66;
 /// `bpf_redirect_neigh` and `bpf_skb_change_head` define no flag.
 const NO_FLAGS: u64 = 0;
+
+/// The header of a family, as far as it is read. Offsets are octets from its start.
+trait Header {
+    /// `skb->protocol` and the Ethernet type, in network byte order (`linux/if_ether.h`).
+    const PROTOCOL: u16;
+    /// The first four bits.
+    const VERSION: u8;
+    /// Where the 16-bit length is.
+    const LENGTH_OFFSET: usize;
+    /// What the length does not count.
+    const UNCOUNTED: u32;
+    /// Where the source is; the destination follows it.
+    const SOURCE_OFFSET: u32;
+    /// Source and destination as they stand there.
+    type Pair: Default + Copy;
+
+    fn addresses(pair: Self::Pair) -> [Addr; 2];
+}
+
+/// RFC 8200 §3
+struct Ipv6;
+
+/// RFC 791 §3.1
+struct Ipv4;
+
+impl Header for Ipv6 {
+    const PROTOCOL: u16 = 0x86dd_u16.to_be();
+    const VERSION: u8 = 6;
+    const LENGTH_OFFSET: usize = 4;
+    const UNCOUNTED: u32 = IPV6_HEADER;
+    const SOURCE_OFFSET: u32 = 8;
+    type Pair = [Addr; 2];
+
+    #[inline(always)]
+    fn addresses(pair: [Addr; 2]) -> [Addr; 2] {
+        pair
+    }
+}
+
+impl Header for Ipv4 {
+    const PROTOCOL: u16 = 0x0800_u16.to_be();
+    const VERSION: u8 = 4;
+    const LENGTH_OFFSET: usize = 2;
+    const UNCOUNTED: u32 = 0;
+    const SOURCE_OFFSET: u32 = 12;
+    type Pair = [u32; 2];
+
+    #[inline(always)]
+    fn addresses([source, destination]: [u32; 2]) -> [Addr; 2] {
+        [Addr::from_ipv4(source), Addr::from_ipv4(destination)]
+    }
+}
 
 #[inline(always)]
 pub fn egress(ctx: &TcContext) -> Option<i32> {
@@ -61,22 +112,27 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
     };
     // A tagged packet comes from a VLAN device above this one, which had its own look. A packet that was redirected keeps
     // its mark all the way down such a stack.
-    if protocol != ETH_P_IPV6 || vlan_present != 0 || tc_index == REPAIRED {
+    if vlan_present != 0 || tc_index == REPAIRED {
         return None;
     }
     let bytes = u64::from(len);
+    let ipv4 = protocol == u32::from(Ipv4::PROTOCOL);
+    if !ipv4 && protocol != u32::from(Ipv6::PROTOCOL) {
+        return None;
+    }
     if ingress_ifindex != 0 {
         report::count(Reason::Forwarded, NO_PVD, bytes);
         return None;
     }
-    let Some([source, destination]) = addresses(ctx) else {
+    let addresses = if ipv4 { addresses::<Ipv4>(ctx, len) } else { addresses::<Ipv6>(ctx, len) };
+    let Some([source, destination]) = addresses else {
         report::count(Reason::Malformed, NO_PVD, bytes);
         return None;
     };
     let packet = Packet { source, destination, ifindex };
-    let mut rule = Rule::default_of(config);
+    let mut rule = Rule::default_of(config, &destination);
     let outcome = decide::egress(&Maps, config, &packet, || {
-        rule = Rule::of(&Maps, config, &PacketSocket(ctx));
+        rule = Rule::of(&Maps, config, &destination, &PacketSocket(ctx));
         rule
     });
     let subject = Subject { hook: Hook::Egress, source, destination, ifindex };
@@ -86,7 +142,7 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
             report::count(outcome.reason, outcome.pvd, bytes);
             None
         }
-        _ if is_neighbour_discovery(ctx) => {
+        _ if !ipv4 && is_neighbour_discovery(ctx) => {
             report::count(Reason::NotOurs, NO_PVD, bytes);
             None
         }
@@ -103,15 +159,44 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
             }
             // SAFETY: the context is valid for the program's run; the field is writable.
             unsafe { (*skb).tc_index = REPAIRED };
-            Some(redirect(ctx, &source, &outcome))
+            Some(redirect(ctx, ipv4, &source, &outcome))
         }
     }
 }
 
 /// Source and destination, wherever the network header is (tunnels have no link-layer header).
 #[inline(always)]
-fn addresses(ctx: &TcContext) -> Option<[Addr; 2]> {
-    load::<[Addr; 2]>(ctx, SOURCE_OFFSET)
+fn addresses<H: Header>(ctx: &TcContext, len: u32) -> Option<[Addr; 2]> {
+    let pair = in_ethernet::<H>(ctx, len).or_else(|| load::<H::Pair>(ctx, H::SOURCE_OFFSET));
+    pair.map(H::addresses)
+}
+
+/// The addresses behind an Ethernet header, read straight from the packet, which spares a helper call and its checks.
+///
+/// A program is not told whether there is such a header. Type, version and length together tell: a bare IP packet would need
+/// the three in its source address. `None` where it is something else, or not all in the packet's linear part.
+#[inline(always)]
+fn in_ethernet<H: Header>(ctx: &TcContext, len: u32) -> Option<H::Pair> {
+    const IP: usize = ETHERNET_HEADER as usize;
+    let (start, end) = (ctx.data(), ctx.data_end());
+    let source = IP + H::SOURCE_OFFSET as usize;
+    if start + source + mem::size_of::<H::Pair>() > end {
+        return None;
+    }
+    // SAFETY: all of it lies before the end, as the verifier sees from the comparison above. Packets are aligned for their
+    // IP header on all architectures that care (NET_IP_ALIGN).
+    unsafe {
+        let ethernet_type = *((start + ETHERNET_TYPE) as *const u16);
+        let version = *((start + IP) as *const u8) >> 4;
+        let length = u16::from_be(*((start + IP + H::LENGTH_OFFSET) as *const u16));
+        if ethernet_type != H::PROTOCOL
+            || version != H::VERSION
+            || u32::from(length) + H::UNCOUNTED + ETHERNET_HEADER != len
+        {
+            return None;
+        }
+        Some(*((start + source) as *const H::Pair))
+    }
 }
 
 /// Whether this is Neighbor Discovery between global addresses: it concerns the link that it is on, and a router would spoil
@@ -125,6 +210,11 @@ fn is_neighbour_discovery(ctx: &TcContext) -> bool {
 /// Reads a plain value at an offset from the network header.
 #[inline(always)]
 fn load<T: Default>(ctx: &TcContext, offset: u32) -> Option<T> {
+    load_from(ctx, offset, BPF_HDR_START_NET)
+}
+
+#[inline(always)]
+fn load_from<T: Default>(ctx: &TcContext, offset: u32, start: u32) -> Option<T> {
     let mut value = T::default();
     // SAFETY: the buffer lives on this stack and has the length given; only plain data is read so.
     let status = unsafe {
@@ -133,57 +223,51 @@ fn load<T: Default>(ctx: &TcContext, offset: u32) -> Option<T> {
             offset,
             (&raw mut value).cast(),
             mem::size_of::<T>() as u32,
-            BPF_HDR_START_NET,
+            start,
         )
     };
     (status == 0).then_some(value)
 }
 
-/// Whether an Ethernet header stands before the IPv6 header: whether the source is found that much further behind the
+/// Whether an Ethernet header stands before the IP header: whether the source is found that much further behind the
 /// start of the packet. Without one (tunnels) both headers start at one place.
 #[inline(always)]
-fn is_ethernet(ctx: &TcContext, source: &Addr) -> bool {
-    let mut found = Addr::UNSPECIFIED;
-    // SAFETY: the buffer lives on this stack and has the length given.
-    let status = unsafe {
-        bpf_skb_load_bytes_relative(
-            ctx.as_ptr(),
-            ETHERNET_HEADER + SOURCE_OFFSET,
-            (&raw mut found).cast(),
-            mem::size_of::<Addr>() as u32,
-            BPF_HDR_START_MAC,
-        )
-    };
-    status == 0 && found == *source
+fn is_ethernet<H: Header>(ctx: &TcContext, source: &Addr) -> bool {
+    let pair = load_from::<H::Pair>(ctx, ETHERNET_HEADER + H::SOURCE_OFFSET, BPF_HDR_START_MAC);
+    pair.is_some_and(|pair| H::addresses(pair)[0] == *source)
 }
 
 /// Sends the packet by the outcome's interface to its next hop, or to the one that the routes of that interface name.
 #[inline(always)]
-fn redirect(ctx: &TcContext, source: &Addr, outcome: &Outcome) -> i32 {
-    // bpf_redirect_neigh takes an Ethernet header off and drops what has none (__bpf_redirect_neigh_v6): packets that
+fn redirect(ctx: &TcContext, ipv4: bool, source: &Addr, outcome: &Outcome) -> i32 {
+    let ethernet = if ipv4 { is_ethernet::<Ipv4>(ctx, source) } else { is_ethernet::<Ipv6>(ctx, source) };
+    // bpf_redirect_neigh takes an Ethernet header off and drops what has none (__bpf_redirect_neigh_v6, _v4): packets that
     // were about to leave by a tunnel get an empty one.
-    if !is_ethernet(ctx, source) {
+    if !ethernet {
         // SAFETY: the context is the one the program was called with; no pointer into the packet is held. Should there
         // be no memory, the packet is dropped below.
         unsafe { bpf_skb_change_head(ctx.as_ptr().cast(), ETHERNET_HEADER, NO_FLAGS) };
     }
-    // SAFETY: the parameters live on this stack and have the length given; a null pointer of length 0 asks for a
-    // route lookup.
+    if outcome.next_hop.is_unspecified() {
+        // SAFETY: a null pointer of length 0 asks for a route lookup.
+        return unsafe { bpf_redirect_neigh(outcome.ifindex, ptr::null_mut(), 0, NO_FLAGS) } as i32;
+    }
+    // The family of the next hop, which an IPv4 packet may have in IPv6 (RFC 8950).
+    let mapped = outcome.next_hop.is_v4_mapped();
+    let words = if mapped { [outcome.next_hop.ipv4_be(), 0, 0, 0] } else { outcome.next_hop.words };
+    let mut next_hop = bpf_redir_neigh {
+        nh_family: if mapped { AF_INET } else { AF_INET6 },
+        // `ipv4_nh` is the union's first word.
+        __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: words },
+    };
+    // SAFETY: the parameters live on this stack and have the length given.
     let action = unsafe {
-        if outcome.next_hop.is_unspecified() {
-            bpf_redirect_neigh(outcome.ifindex, ptr::null_mut(), 0, NO_FLAGS)
-        } else {
-            let mut next_hop = bpf_redir_neigh {
-                nh_family: AF_INET6,
-                __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: outcome.next_hop.words },
-            };
-            bpf_redirect_neigh(
-                outcome.ifindex,
-                &raw mut next_hop,
-                mem::size_of::<bpf_redir_neigh>() as i32,
-                NO_FLAGS,
-            )
-        }
+        bpf_redirect_neigh(
+            outcome.ifindex,
+            &raw mut next_hop,
+            mem::size_of::<bpf_redir_neigh>() as i32,
+            NO_FLAGS,
+        )
     };
     action as i32
 }

@@ -3,18 +3,20 @@
 use core::mem;
 
 use aya_ebpf::{
-    bindings::{bpf_sock, sockaddr},
-    helpers::generated::{bpf_bind, bpf_get_netns_cookie, bpf_set_retval, bpf_setsockopt},
+    bindings::bpf_sock,
+    helpers::generated::{bpf_get_netns_cookie, bpf_set_retval, bpf_setsockopt},
     programs::SockAddrContext,
 };
 use mif_common::{
-    Addr, Reason,
-    abi::{Hook, NO_PVD, SocketState},
+    Reason,
+    abi::{Config, Hook, NO_PVD, SocketState},
     decide::{self, Outcome, Rule, Socket, Verdict},
 };
 
 use crate::{
-    PROCEED, maps,
+    PROCEED,
+    family::{self, Family},
+    maps,
     report::{self, Subject},
     tables::{self, CurrentTask, Maps},
 };
@@ -23,25 +25,15 @@ use crate::{
 const REFUSE: i32 = 0;
 /// `errno.h`
 const ENETUNREACH: i32 = 101;
+/// `errno.h`
+const EADDRNOTAVAIL: i32 = 99;
 /// `asm-generic/socket.h`
 const SOL_SOCKET: i32 = 1;
 /// `asm-generic/socket.h`: bind to an interface by its index.
 const SO_BINDTOIFINDEX: i32 = 62;
-/// `linux/socket.h`
-const AF_INET6: u16 = 10;
 
-/// `struct sockaddr_in6`
-#[repr(C)]
-struct SockaddrIn6 {
-    family: u16,
-    port: u16,
-    flowinfo: u32,
-    address: Addr,
-    scope_id: u32,
-}
-
-pub fn connect6(ctx: &SockAddrContext) -> Option<i32> {
-    let (rule, socket) = context(ctx, release)?;
+pub fn connect<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
+    let (rule, socket) = context::<F>(ctx, release)?;
     let mut outcome = decide::connect(&Maps, &rule, &socket);
     match outcome.verdict {
         Verdict::Apply => apply(ctx, &socket, &mut outcome),
@@ -49,42 +41,42 @@ pub fn connect6(ctx: &SockAddrContext) -> Option<i32> {
         Verdict::Pass if !matches!(outcome.reason, Reason::Consistent) => release(ctx, &socket),
         Verdict::Pass | Verdict::Refuse => {}
     }
-    Some(conclude(Hook::Connect6, &outcome, &rule, &socket))
+    Some(conclude(F::CONNECT, &outcome, &rule, &socket, ENETUNREACH))
 }
 
-pub fn sendmsg6(ctx: &SockAddrContext) -> Option<i32> {
+pub fn sendmsg<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
     // A binding of the socket is not this datagram's to change.
-    let (rule, mut socket) = context(ctx, |_, _| ())?;
-    // SAFETY: the context is valid for the program's run; the verifier wants word by word.
-    let named = unsafe {
-        let message = &(*ctx.sock_addr).msg_src_ip6;
-        Addr::from_words([message[0], message[1], message[2], message[3]])
-    };
+    let (rule, mut socket) = context::<F>(ctx, |_, _| ())?;
+    let named = F::message_source(ctx);
     if !named.is_unspecified() {
         socket.source = named;
     }
     let outcome = decide::sendmsg(&Maps, &rule, &socket);
     if matches!(outcome.verdict, Verdict::Apply) {
-        let words = outcome.source.words;
-        // SAFETY: as above; these four words are the writable ones.
-        unsafe {
-            let message = &mut (*ctx.sock_addr).msg_src_ip6;
-            message[0] = words[0];
-            message[1] = words[1];
-            message[2] = words[2];
-            message[3] = words[3];
-        }
+        F::set_message_source(ctx, &outcome.source);
     }
-    Some(conclude(Hook::Sendmsg6, &outcome, &rule, &socket))
+    Some(conclude(F::SENDMSG, &outcome, &rule, &socket, ENETUNREACH))
 }
 
-/// What both hooks read first; `None` where the socket is none of our business, `exempted` before where its destination is
-/// the reason.
+pub fn bind<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
+    let config = config(ctx)?;
+    let address = F::address(ctx);
+    // Most servers bind to no address; and what is of no interest to any policy is none of ours either.
+    if address.is_unspecified() {
+        return None;
+    }
+    let rule = Rule::of(&Maps, config, &address, &CurrentTask);
+    let outcome = decide::bind(&Maps, &rule, &address);
+    if !matches!(outcome.verdict, Verdict::Refuse) {
+        return None;
+    }
+    let socket = Socket { source: address, ..Socket::default() };
+    Some(conclude(F::BIND, &outcome, &rule, &socket, EADDRNOTAVAIL))
+}
+
+/// The configuration, where there is one and the socket lives in the namespace that it is for.
 #[inline(always)]
-fn context(
-    ctx: &SockAddrContext,
-    exempted: impl FnOnce(&SockAddrContext, &Socket),
-) -> Option<(Rule, Socket)> {
+fn config(ctx: &SockAddrContext) -> Option<&'static Config> {
     let Some(config) = tables::config() else {
         report::count(Reason::NotConfigured, NO_PVD, 0);
         return None;
@@ -94,16 +86,23 @@ fn context(
         report::count(Reason::OtherNamespace, NO_PVD, 0);
         return None;
     }
-    // SAFETY: the context is valid for the program's run; the verifier wants word by word.
-    let destination = unsafe {
-        let user = &(*ctx.sock_addr).user_ip6;
-        Addr::from_words([user[0], user[1], user[2], user[3]])
-    };
+    Some(config)
+}
+
+/// What both hooks read first; `None` where the socket is none of our business, `exempted` before where its destination is
+/// the reason.
+#[inline(always)]
+fn context<F: Family>(
+    ctx: &SockAddrContext,
+    exempted: impl FnOnce(&SockAddrContext, &Socket),
+) -> Option<(Rule, Socket)> {
+    let config = config(ctx)?;
+    let destination = F::address(ctx);
     // SAFETY: every sock_addr context has its socket; the verifier checks the null test.
     let sk: &bpf_sock = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk.as_ref()? };
     let mut socket = Socket {
         destination,
-        source: Addr::from_words([sk.src_ip6[0], sk.src_ip6[1], sk.src_ip6[2], sk.src_ip6[3]]),
+        source: family::bound_address(sk),
         ifindex: sk.bound_dev_if,
         has_port: sk.src_port != 0,
         ours: SocketState::default(),
@@ -120,7 +119,7 @@ fn context(
         exempted(ctx, &socket);
         return None;
     }
-    Some((Rule::of(&Maps, config, &CurrentTask), socket))
+    Some((Rule::of(&Maps, config, &destination, &CurrentTask), socket))
 }
 
 /// Takes back the interface that a hook bound, for a destination that is not ours to decide: loopback, the host itself, a
@@ -140,7 +139,7 @@ fn release(ctx: &SockAddrContext, socket: &Socket) {
 /// interface of another* for whoever comes after us.
 #[inline(always)]
 fn apply(ctx: &SockAddrContext, socket: &Socket, outcome: &mut Outcome) {
-    if !outcome.source.is_unspecified() && !bind(ctx, outcome.source) {
+    if !outcome.source.is_unspecified() && !family::bind(ctx, outcome.source) {
         *outcome = Outcome::pass(Reason::BindFailed, outcome.pvd);
         return;
     }
@@ -156,17 +155,6 @@ fn apply(ctx: &SockAddrContext, socket: &Socket, outcome: &mut Outcome) {
     if !stored.is_null() {
         // SAFETY: not null, so it is this socket's storage.
         unsafe { *stored = state };
-    }
-}
-
-/// `bpf_bind` with port 0: the source is fixed, the port is chosen at connect (BIND_FORCE_ADDRESS_NO_PORT).
-#[inline(always)]
-fn bind(ctx: &SockAddrContext, source: Addr) -> bool {
-    let mut address = SockaddrIn6 { family: AF_INET6, port: 0, flowinfo: 0, address: source, scope_id: 0 };
-    // SAFETY: the address lives on this stack and has the length given.
-    unsafe {
-        bpf_bind(ctx.sock_addr, (&raw mut address).cast::<sockaddr>(), mem::size_of::<SockaddrIn6>() as i32)
-            == 0
     }
 }
 
@@ -186,13 +174,13 @@ fn set_interface(ctx: &SockAddrContext, ifindex: u32) -> bool {
 }
 
 #[inline(always)]
-fn conclude(hook: Hook, outcome: &Outcome, rule: &Rule, socket: &Socket) -> i32 {
+fn conclude(hook: Hook, outcome: &Outcome, rule: &Rule, socket: &Socket, errno: i32) -> i32 {
     let subject =
         Subject { hook, source: socket.source, destination: socket.destination, ifindex: socket.ifindex };
     report::outcome(outcome, rule, &subject, 0);
     if matches!(outcome.verdict, Verdict::Refuse) {
         // SAFETY: the helper only stores the value.
-        unsafe { bpf_set_retval(-ENETUNREACH) };
+        unsafe { bpf_set_retval(-errno) };
         return REFUSE;
     }
     PROCEED

@@ -57,6 +57,12 @@ impl Tables for Maps {
         // SAFETY: the map is not preallocated, and only presence is asked for.
         unsafe { maps::VIEW.get(&Member { view, pvd }) }.is_some()
     }
+
+    #[inline(always)]
+    fn permits_interface(&self, view: u32, ifindex: u32) -> bool {
+        // SAFETY: as above.
+        unsafe { maps::VIEW.get(&Member::interface(view, ifindex)) }.is_some()
+    }
 }
 
 /// The cgroups of the calling task.

@@ -50,6 +50,8 @@ pub struct Config {
 pub struct Interface {
     /// The smaller the better; in the place of what the owner of the kernel's routes says.
     pub metric: Option<u32>,
+    /// Its IPv4 belongs to its IPv6 PvD, where there is one.
+    pub merge_ipv4: bool,
 }
 
 /// Sizes of the tables.

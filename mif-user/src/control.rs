@@ -79,9 +79,9 @@ pub struct KernelEvent {
     /// The PvD's id.
     pub pvd: Option<String>,
     /// The source.
-    pub source: std::net::Ipv6Addr,
+    pub source: std::net::IpAddr,
     /// The destination.
-    pub destination: std::net::Ipv6Addr,
+    pub destination: std::net::IpAddr,
     /// The interface.
     pub interface: Option<String>,
     /// The cgroup whose policy applied.

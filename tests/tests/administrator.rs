@@ -122,7 +122,7 @@ fn a_vpn_with_policy_rules_decides_until_its_rules_go() {
         world.forget()?;
         before.compare(host)?;
         ensure!(world.internet.echo().arrivals().is_empty(), "the VPN takes all traffic");
-        ensure!(site.maps()?.config()?.flags & config_flags::FOREIGN_RULES != 0);
+        ensure!(site.maps()?.config()?.flags & config_flags::FOREIGN_RULES_IPV6 != 0);
         let rules = site.wait_for_state("the rules in the state", |state| {
             (!state.foreign_rules.is_empty()).then(|| state.foreign_rules.join("\n"))
         })?;
@@ -141,7 +141,7 @@ fn a_vpn_with_policy_rules_decides_until_its_rules_go() {
         site.wait_for_state("the rules to leave the state", |state| {
             state.foreign_rules.is_empty().then_some(())
         })?;
-        ensure!(site.maps()?.config()?.flags & config_flags::FOREIGN_RULES == 0);
+        ensure!(site.maps()?.config()?.flags & config_flags::FOREIGN_RULES_IPV6 == 0);
         let with = matrix::run(&world, Some(&cgroup))?;
         ensure!(with.is_clean(), "with mif:\n{with}\nthe daemon said:\n{}", daemon.log()?);
         daemon.stop()

@@ -8,7 +8,7 @@ use mif_tests::{
     application::Place,
     cgroup::Cgroup,
     deadline::{PATIENCE, bounded},
-    flow::{Flow, Kind, Report},
+    flow::{Flow, Kind},
     internet::{SERVERS, at_echo},
     isp::{ISP_A, ISP_B},
     mif::Site,
@@ -39,16 +39,14 @@ fn arrive(place: Place<'_>, flows: &[Flow], source: Ipv6Addr) -> Result<()> {
     Ok(())
 }
 
-/// All flows are refused with ENETUNREACH.
+/// All flows are refused: with EADDRNOTAVAIL where a source is bound that the policy does not allow, else with ENETUNREACH.
 fn refused(place: Place<'_>, flows: &[Flow]) -> Result<()> {
     for (flow, report) in flows.iter().zip(place.open_all(flows)?) {
-        ensure!(is_refused(&report), "{flow:?}: {report:?}, expected ENETUNREACH");
+        let binds = flow.bind.is_some() && flow.kind != Kind::UdpPktinfo;
+        let expected = if binds { Errno::EADDRNOTAVAIL } else { Errno::ENETUNREACH };
+        ensure!(report.errno == Some(expected as i32), "{flow:?}: {report:?}, expected {expected}");
     }
     Ok(())
-}
-
-fn is_refused(report: &Report) -> bool {
-    report.errno == Some(Errno::ENETUNREACH as i32)
 }
 
 /// A host with two uplinks of which the first is the one that processes without a policy use.

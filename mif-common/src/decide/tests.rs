@@ -6,7 +6,7 @@ use core::net::Ipv6Addr;
 use std::{format, string::String, vec::Vec};
 
 use super::*;
-use crate::abi::FOREVER;
+use crate::abi::{FOREVER, NO_PVD, SocketState, decision_flags};
 
 /// The clock of the tables.
 const NOW: u64 = 10;
@@ -55,6 +55,10 @@ impl Tables for Lists {
     fn permits(&self, view: u32, pvd: PvdIndex) -> bool {
         self.members.contains(&(view, pvd))
     }
+
+    fn permits_interface(&self, view: u32, ifindex: u32) -> bool {
+        self.members.iter().any(|(of, pvd)| *of == view && 10 + pvd == ifindex)
+    }
 }
 
 /// Three PvDs on the interfaces 11, 12 and 13 with the sources a::1, b::1 and, expired, c::1. The address 5::1 is of
@@ -85,6 +89,8 @@ fn tables() -> Lists {
     decide(both, "c::", 16, take(1, "a::1", 0, NOW));
     decide(&[DEFAULT_VIEW], "d::", 16, take(2, "b::1", decision_flags::ADMINISTRATOR, FOREVER));
     decide(both, "5::", 16, take(1, "5::1", 0, FOREVER));
+    decide(both, "::ffff:192.0.2.0", 96 + 24, take(1, "::ffff:192.0.2.1", 0, FOREVER));
+    decide(&[DEFAULT_VIEW], "::ffff:0:0", 96, take(2, "::ffff:198.51.100.1", 0, FOREVER));
     let pass = |flags, pvd| Decision { pvd, flags, verdict: Stored::Pass as u32, ..Decision::default() };
     decide(both, "e::", 16, pass(decision_flags::ADMINISTRATOR, 1));
     decide(both, "9::9", 128, pass(decision_flags::LOCAL, NO_PVD));
@@ -104,6 +110,8 @@ fn tables() -> Lists {
             },
         ));
     }
+    let shared = &mut lists.sources[3].1;
+    shared.flags |= source_flags::SHARED;
     lists.members.push((FIRST_ONLY, 1));
     lists
 }
@@ -147,7 +155,11 @@ fn sockets() {
     let tables = tables();
     for (rule, socket, connected, sent) in [
         // Exempt destinations.
-        (&STRICT, socket("::ffff:192.0.2.1", "::", 0), "ipv4 0", "ipv4 0"),
+        (&STRICT, socket("::ffff:127.0.0.9", "::", 0), "not-ours 0", "not-ours 0"),
+        (&STRICT, socket("::ffff:0.0.0.0", "::", 0), "not-ours 0", "not-ours 0"),
+        (&STRICT, socket("::ffff:169.254.0.9", "::", 0), "not-ours 0", "not-ours 0"),
+        (&STRICT, socket("::ffff:224.0.0.251", "::", 0), "not-ours 0", "not-ours 0"),
+        (&STRICT, socket("::ffff:255.255.255.255", "::", 0), "not-ours 0", "not-ours 0"),
         (&STRICT, socket("::", "::", 0), "not-ours 0", "not-ours 0"),
         (&STRICT, socket("::1", "::", 0), "not-ours 0", "not-ours 0"),
         (&STRICT, socket("fe80::9", "::", 0), "not-ours 0", "not-ours 0"),
@@ -164,6 +176,14 @@ fn sockets() {
         (&PREFER, socket("7::9", "::", 0), "no-decision 0", "no-decision 0"),
         (&STRICT, socket("b::9", "::", 0), "unreachable 0 refuse", "unreachable 0 refuse"),
         (&OBSERVE, socket("f::9", "::", 0), "no-decision 0", "no-decision 0"),
+        // IPv4, in the same tables.
+        (
+            &PREFER,
+            socket("::ffff:192.0.2.9", "::", 0),
+            "applied 1 from ::ffff:192.0.2.1 on 11",
+            "applied 1 from ::ffff:192.0.2.1 on 11",
+        ),
+        (&STRICT, socket("::ffff:198.51.100.9", "::", 0), "unreachable 0 refuse", "unreachable 0 refuse"),
         // The answer has expired.
         (&PREFER, socket("c::9", "::", 0), "expired 1", "expired 1"),
         (&STRICT, socket("c::9", "::", 0), "unreachable 1 refuse", "unreachable 1 refuse"),
@@ -172,6 +192,9 @@ fn sockets() {
         (&PREFER, socket("a::9", "::", 12), "application-device 1", "application-device 1"),
         (&STRICT, socket("a::9", "::", 12), "vetoed 1 refuse", "vetoed 1 refuse"),
         (&STRICT, socket("a::9", "::", 11), "applied 1 from a::1", "applied 1 from a::1"),
+        // An interface of the view, though another one of it is better: tc egress sees to the source.
+        (&STRICT, socket("5::9", "::", 13), "vetoed 1 refuse", "vetoed 1 refuse"),
+        (&STRICT_ALL, socket("a::9", "::", 12), "application-device 1", "application-device 1"),
         // The administrator decides.
         (&PREFER, socket("e::9", "::", 0), "administrator 1", "administrator 1"),
         (&STRICT, socket("e::9", "::", 0), "administrator 1", "administrator 1"),
@@ -260,6 +283,26 @@ fn sockets() {
 }
 
 #[test]
+fn binds() {
+    let tables = tables();
+    for (rule, address, expected) in [
+        (&STRICT, "::", "not-ours 0"),
+        (&STRICT, "::1", "not-ours 0"),
+        (&STRICT, "::ffff:127.0.0.1", "not-ours 0"),
+        (&STRICT, "a::1", "consistent 1"),
+        (&STRICT, "b::1", "vetoed 2 refuse"),
+        (&STRICT, "7::7", "unknown-source 0"),
+        // PvD 2 carries it, PvD 1 may use it.
+        (&STRICT, "5::1", "consistent 2"),
+        (&STRICT_ALL, "b::1", "consistent 2"),
+        (&PREFER, "b::1", "consistent 2"),
+        (&OBSERVE, "b::1", "consistent 2"),
+    ] {
+        assert_eq!(text(bind(&tables, rule, &addr(address))), expected, "{rule:?} {address}");
+    }
+}
+
+#[test]
 fn packets() {
     let tables = tables();
     let prefer = Config { mode: Mode::Prefer as u32, ..Config::default() };
@@ -268,6 +311,7 @@ fn packets() {
     for (config, rule, source, destination, ifindex, expected) in [
         // Exempt, also for strict cgroups.
         (&strict_exists, &STRICT, "b::1", "fe80::9", 12, "not-ours 0"),
+        (&strict_exists, &STRICT, "b::1", "::ffff:224.0.0.1", 12, "not-ours 0"),
         (&strict_exists, &STRICT, "b::1", "ff02::1", 12, "not-ours 0"),
         (&strict_exists, &STRICT, "::", "a::9", 12, "not-ours 0"),
         (&strict_exists, &STRICT, "fe80::1", "a::9", 12, "not-ours 0"),
@@ -453,10 +497,18 @@ fn rules() {
         // No policies at all.
         (0, &[1, 5, 3], default),
         // Foreign rules: the default only observes, a policy stays what it is.
-        (config_flags::FOREIGN_RULES, &[1], rule(0, Mode::Observe, 0)),
-        (config_flags::FOREIGN_RULES | config_flags::POLICIES, &[5], rule(1, Mode::Strict, 5)),
+        (config_flags::FOREIGN_RULES_IPV6, &[1], rule(0, Mode::Observe, 0)),
+        (config_flags::FOREIGN_RULES_IPV6 | config_flags::POLICIES, &[5], rule(1, Mode::Strict, 5)),
+        // Those of the other family are none of ours.
+        (config_flags::FOREIGN_RULES_IPV4, &[1], default),
     ] {
         let config = Config { mode: Mode::Prefer as u32, flags, ..Config::default() };
-        assert_eq!(Rule::of(&tables, &config, &Path(path)), expected, "{flags} {path:?}");
+        assert_eq!(Rule::of(&tables, &config, &addr("a::9"), &Path(path)), expected, "{flags} {path:?}");
+    }
+    for (flags, mode) in
+        [(config_flags::FOREIGN_RULES_IPV4, Mode::Observe), (config_flags::FOREIGN_RULES_IPV6, Mode::Prefer)]
+    {
+        let config = Config { mode: Mode::Prefer as u32, flags, ..Config::default() };
+        assert_eq!(Rule::default_of(&config, &addr("::ffff:192.0.2.9")).mode, mode, "{flags}");
     }
 }

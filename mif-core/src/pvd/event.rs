@@ -1,4 +1,5 @@
-//! What happens to a host, in the words of the kernel's netlink messages and of Router Advertisements.
+//! What happens to a host, in the words of the kernel's netlink messages and of Router Advertisements. Addresses of both
+//! families stand in the one form of [`crate::family`].
 //!
 //! Events serialise, so that a recorded session replays.
 
@@ -8,6 +9,7 @@ use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    family::as_written,
     time::Deadline,
     wire::{RouterAdvertisement, RouterPreference},
 };
@@ -39,6 +41,7 @@ pub enum Event {
         /// Its interface.
         ifindex: u32,
         /// The address.
+        #[serde(with = "as_written::address")]
         address: Ipv6Addr,
     },
     /// A route appeared or changed (RTM_NEWROUTE).
@@ -50,6 +53,7 @@ pub enum Event {
         /// The interface.
         ifindex: u32,
         /// The neighbour.
+        #[serde(with = "as_written::address")]
         address: Ipv6Addr,
         /// False once neighbour unreachability detection gave up on it (NUD_FAILED).
         reachable: bool,
@@ -81,8 +85,9 @@ pub struct Address {
     /// The interface.
     pub ifindex: u32,
     /// The address.
+    #[serde(with = "as_written::address")]
     pub address: Ipv6Addr,
-    /// Its prefix length.
+    /// Its prefix length, in the 128-bit space.
     pub prefix_len: u8,
     /// IFA_F_TENTATIVE without IFA_F_OPTIMISTIC.
     pub tentative: bool,
@@ -92,8 +97,11 @@ pub struct Address {
     pub dad_failed: bool,
     /// IFA_F_DEPRECATED
     pub deprecated: bool,
-    /// IFA_F_TEMPORARY (RFC 8981).
+    /// IFA_F_TEMPORARY (RFC 8981), of IPv6.
     pub temporary: bool,
+    /// IFA_F_SECONDARY, which is the same bit in IPv4.
+    #[serde(default)]
+    pub secondary: bool,
     /// IFA_F_PERMANENT: set by hand, without lifetimes.
     pub permanent: bool,
     /// IFA_CACHEINFO `ifa_valid`.
@@ -105,17 +113,20 @@ pub struct Address {
 /// A route of the kernel, of any table that the main lookup reaches (main and local are; tables behind foreign rules are not).
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct KernelRoute {
-    /// RTA_DST, `::/0` without it.
+    /// RTA_DST, a default route without it.
+    #[serde(with = "as_written::net")]
     pub prefix: Ipv6Net,
     /// RTA_OIF, 0 for routes without an interface (blackhole and its kind).
     pub ifindex: u32,
-    /// RTA_GATEWAY
+    /// RTA_GATEWAY; RTA_VIA where an IPv4 route leads to an IPv6 router (RFC 8950).
+    #[serde(with = "as_written::optional")]
     pub gateway: Option<Ipv6Addr>,
     /// RTA_PRIORITY
     pub metric: u32,
     /// RTA_PREF (RFC 4191)
     pub preference: RouterPreference,
     /// RTA_PREFSRC
+    #[serde(with = "as_written::optional")]
     pub preferred_source: Option<Ipv6Addr>,
     /// RTM protocol.
     pub protocol: RouteProtocol,
@@ -131,10 +142,12 @@ pub struct KernelRoute {
 pub enum RouteProtocol {
     /// RTPROT_KERNEL: the prefix of an address.
     Kernel,
+    /// RTPROT_DHCP: an IPv4 route of a lease (networkd, NetworkManager).
+    Dhcp,
     /// RTPROT_RA: the kernel from a Router Advertisement; also networkd's and NetworkManager's from theirs.
     RouterAdvertisement,
     /// `mif` itself (`mif_common::limits` names the number): its own routes are no input.
     Mif,
-    /// Anybody else: the administrator, by hand or by a daemon (static, boot, dhcp, bgp, ...).
+    /// Anybody else: the administrator, by hand or by a daemon (static, boot, bgp, ...).
     Other(u8),
 }

@@ -219,6 +219,9 @@ impl PvdSet {
         let administrator = link.sorted.administrator.contains(id);
         // A default route gives its metric to whatever is learnt on the link.
         let all = id.prefix == DEFAULT_ROUTE || link.sorted.on_link.contains(id);
+        if link.sorted.ipv4.contains(id) {
+            return self.touch_ipv4(ifindex, what, journal);
+        }
         let learnt =
             id.gateway.filter(|router| link.sorted.learnt.get(router).is_some_and(|ids| ids.contains(id)));
         self.touch_all(ifindex, what, journal, |key, pvd| {

@@ -36,6 +36,12 @@ pub enum PvdKey {
         /// The interface; 0 or the loopback interface for routes that refuse (blackhole and its kind).
         ifindex: u32,
     },
+    /// The IPv4 configuration of an interface, whoever made it: DHCP, PPP, the administrator. The kernel does not tell them
+    /// apart by router, so there is one for each interface.
+    Ipv4 {
+        /// The interface.
+        ifindex: u32,
+    },
     /// Named by its network (RFC 8801).
     Explicit {
         /// The interface.
@@ -57,9 +63,10 @@ impl PvdKey {
     #[must_use]
     pub const fn ifindex(&self) -> u32 {
         match self {
-            Self::Interface { ifindex } | Self::Explicit { ifindex, .. } | Self::Implicit { ifindex, .. } => {
-                *ifindex
-            }
+            Self::Interface { ifindex }
+            | Self::Ipv4 { ifindex }
+            | Self::Explicit { ifindex, .. }
+            | Self::Implicit { ifindex, .. } => *ifindex,
         }
     }
 
@@ -75,18 +82,19 @@ impl PvdKey {
         matches!(self, Self::Implicit { .. })
     }
 
-    /// Made by a router rather than by the administrator.
+    /// Made by a router's advertisements rather than by what the kernel has configured.
     #[must_use]
     pub const fn is_network(&self) -> bool {
-        !matches!(self, Self::Interface { .. })
+        matches!(self, Self::Explicit { .. } | Self::Implicit { .. })
     }
 
-    /// What people call it, given its interface's name: `example.org%eth0`, `eth0/fe80::1`, `eth0`. Two PvDs of one
-    /// host have two ids.
+    /// What people call it, given its interface's name: `example.org%eth0`, `eth0/fe80::1`, `eth0/ipv4`, `eth0`. Two PvDs
+    /// of one host have two ids.
     #[must_use]
     pub fn id(&self, link: &str) -> String {
         match self {
             Self::Interface { .. } => Escaped(link).to_string(),
+            Self::Ipv4 { .. } => format!("{}/ipv4", Escaped(link)),
             Self::Explicit { name, .. } => format!("{}%{}", Escaped(&name.0), Escaped(link)),
             Self::Implicit { router, .. } => format!("{}/{router}", Escaped(link)),
         }
@@ -120,6 +128,7 @@ mod tests {
         for (key, link, id) in [
             (PvdKey::Interface { ifindex: 2 }, "eth0", "eth0"),
             (PvdKey::Interface { ifindex: 2 }, "a%b/c", "a\\037b\\047c"),
+            (PvdKey::Ipv4 { ifindex: 2 }, "eth0", "eth0/ipv4"),
             (implicit(2, "fe80::1"), "eth0", "eth0/fe80::1"),
             (explicit(2, "Example.ORG"), "eth0", "example.org%eth0"),
             (explicit(2, "A_b-1.example"), "eth0", "a_b-1.example%eth0"),
@@ -140,6 +149,7 @@ mod tests {
     fn kinds() {
         for (key, explicit, implicit, network) in [
             (PvdKey::Interface { ifindex: 1 }, false, false, false),
+            (PvdKey::Ipv4 { ifindex: 1 }, false, false, false),
             (explicit(1, "a.example"), true, false, true),
             (implicit(1, "fe80::1"), false, true, true),
         ] {

@@ -19,15 +19,36 @@ use crate::{
     select::world::World,
     time::{Deadline, Time},
     wire::{
-        NdOption, PrefixInformation, RaHeader, RecursiveDnsServers, RouterAdvertisement, RouterPreference,
+        NdOption, PrefixInformation, PvdOption, RaHeader, RecursiveDnsServers, RouterAdvertisement,
+        RouterPreference,
     },
 };
 
 const ROUTERS: [&str; 4] = ["fe80::1", "fe80::2", "fe80::3", "fe80::4"];
-const PREFIXES: [&str; 6] =
-    ["2001:db8:a::/64", "2001:db8:b::/64", "2001:db8::/32", "fd00::/64", "fe80::/64", "::/0"];
-const ADDRESSES: [&str; 6] =
-    ["2001:db8:a::5", "2001:db8:a::6", "2001:db8:b::5", "fd00::1", "fe80::5", "2001:db9::9"];
+/// An IPv4 gateway among them.
+const GATEWAYS: [&str; 4] = ["fe80::1", "fe80::2", "192.0.2.1", "fe80::4"];
+const PREFIXES: [&str; 9] = [
+    "2001:db8:a::/64",
+    "2001:db8:b::/64",
+    "2001:db8::/32",
+    "fd00::/64",
+    "fe80::/64",
+    "::/0",
+    "0.0.0.0/0",
+    "192.0.2.0/24",
+    "169.254.0.0/16",
+];
+const ADDRESSES: [&str; 9] = [
+    "2001:db8:a::5",
+    "2001:db8:a::6",
+    "2001:db8:b::5",
+    "fd00::1",
+    "fe80::5",
+    "2001:db9::9",
+    "192.0.2.5",
+    "198.51.100.5",
+    "169.254.0.5",
+];
 const NAMES: [&str; 2] = ["a.example", "b.example"];
 /// Few places, so that they run out.
 const LIMITS: Limits = Limits { max_pvds: 6 };
@@ -81,8 +102,16 @@ fn header() -> impl Strategy<Value = RaHeader> {
 }
 
 fn advertisement() -> impl Strategy<Value = RouterAdvertisement> {
-    let named = (select(&NAMES[..]), prop::option::of(header()), prop::collection::vec(option(), 0..3))
-        .prop_map(|(name, header, options)| pvd(name, header, options));
+    let named = (
+        select(&NAMES[..]),
+        any::<bool>(),
+        prop::option::of(header()),
+        prop::collection::vec(option(), 0..3),
+    )
+        .prop_map(|(name, legacy, header, options)| match pvd(name, header, options) {
+            NdOption::Pvd(option) => NdOption::Pvd(PvdOption { legacy, ..option }),
+            other => other,
+        });
     (header(), prop::collection::vec(option(), 0..4), prop::option::of(named)).prop_map(
         |(header, mut options, named)| {
             options.extend(named);
@@ -99,7 +128,7 @@ fn link_event() -> impl Strategy<Value = Event> {
 
 fn address_event() -> impl Strategy<Value = Event> {
     let flags = any::<(bool, bool, bool, bool)>();
-    (1..4_u32, select(&ADDRESSES[..]), flags, select(vec![64, 128]), deadline(), deadline()).prop_map(
+    (1..4_u32, select(&ADDRESSES[..]), flags, select(vec![64, 120, 128]), deadline(), deadline()).prop_map(
         |(ifindex, text, (permanent, tentative, deprecated, temporary), prefix_len, valid, preferred)| {
             Event::Address(Address {
                 prefix_len,
@@ -120,10 +149,11 @@ fn kernel_route() -> impl Strategy<Value = KernelRoute> {
         RouteProtocol::Kernel,
         RouteProtocol::RouterAdvertisement,
         RouteProtocol::Mif,
+        RouteProtocol::Dhcp,
         RouteProtocol::Other(4),
     ]);
     let source = prop::option::of(select(&ADDRESSES[..]));
-    let gateway = prop::option::of(select(&ROUTERS[..]));
+    let gateway = prop::option::of(select(&GATEWAYS[..]));
     let metric = select(vec![100, 1024]);
     (
         0..4_u32,
@@ -151,7 +181,7 @@ fn kernel_route() -> impl Strategy<Value = KernelRoute> {
 }
 
 fn neighbour_event() -> impl Strategy<Value = Event> {
-    (2..4_u32, select(&ROUTERS[..]), any::<bool>())
+    (2..4_u32, select(&GATEWAYS[..]), any::<bool>())
         .prop_map(|(ifindex, router, reachable)| Event::Neighbour { ifindex, address: ip(router), reachable })
 }
 

@@ -37,6 +37,10 @@ pub(super) struct LinkState {
     pub own: BTreeSet<Ipv6Addr>,
     /// Derived: the routes that mean something.
     pub sorted: SortedRoutes,
+    /// The configuration lets IPv4 belong to the interface's IPv6 PvD.
+    pub merge_ipv4: bool,
+    /// Derived: the PvD that IPv4 belongs to, if it has anything.
+    pub ipv4: Option<PvdKey>,
 }
 
 /// Kernel routes by what they mean.
@@ -45,12 +49,14 @@ pub(super) struct SortedRoutes {
     pub administrator: BTreeSet<RouteId>,
     pub on_link: BTreeSet<RouteId>,
     pub learnt: BTreeMap<Ipv6Addr, BTreeSet<RouteId>>,
+    pub ipv4: BTreeSet<RouteId>,
 }
 
 impl SortedRoutes {
     fn remove(&mut self, id: &RouteId) {
         self.administrator.remove(id);
         self.on_link.remove(id);
+        self.ipv4.remove(id);
         if let Some(router) = id.gateway
             && let Some(ids) = self.learnt.get_mut(&router)
         {
@@ -73,6 +79,9 @@ impl SortedRoutes {
             RouteKind::Administrator => {
                 self.administrator.insert(id);
             }
+            RouteKind::Ipv4 => {
+                self.ipv4.insert(id);
+            }
         }
     }
 }
@@ -94,6 +103,8 @@ impl LinkState {
             claims: Claims::default(),
             own: BTreeSet::new(),
             sorted: SortedRoutes::default(),
+            merge_ipv4: false,
+            ipv4: None,
         }
     }
 

@@ -16,6 +16,7 @@ pub mod event;
 mod fact;
 pub mod find;
 mod index;
+mod ipv4;
 mod kernel;
 pub mod key;
 mod learnt;

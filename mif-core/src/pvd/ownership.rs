@@ -20,7 +20,7 @@ use super::{
     prefix::Prefix,
     routes::{DEFAULT_ROUTE, RouteId, is_candidate},
 };
-use crate::{time::Time, wire::RouterPreference};
+use crate::{family::Family, time::Time, wire::RouterPreference};
 
 /// Which PvDs of an interface account for which prefixes.
 #[derive(Debug, Default)]
@@ -77,6 +77,7 @@ pub(super) fn is_source(link: &LinkState, address: &Address, now: Time) -> bool 
 /// and the administrator has routes there.
 pub(super) fn is_own(link: &LinkState, address: &Address, now: Time) -> bool {
     is_source(link, address, now)
+        && Family::of(address.address) == Family::Ipv6
         && ((address.permanent && !link.sorted.administrator.is_empty())
             || network_owners(link, address).is_empty())
 }
@@ -85,6 +86,10 @@ pub(super) fn is_own(link: &LinkState, address: &Address, now: Time) -> bool {
 pub(super) fn owners<'a>(link: &'a LinkState, address: &Address, now: Time) -> Vec<&'a PvdKey> {
     if !is_source(link, address, now) {
         return Vec::new();
+    }
+    if Family::of(address.address) == Family::Ipv4 {
+        let home = link.ipv4.as_ref().and_then(|home| link.pvds.get_key_value(home));
+        return home.map(|(key, _)| key).into_iter().collect();
     }
     let own = is_own(link, address, now).then(|| link.pvds.get_key_value(&link.own_key())).flatten();
     own.map(|(key, _)| key).into_iter().chain(network_owners(link, address)).collect()

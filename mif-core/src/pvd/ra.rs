@@ -18,9 +18,10 @@ use super::{
         Refused, RefusedReason, SEARCH_NAMES_PER_PVD,
     },
     prefix::Prefix,
-    routes::{DEFAULT_ROUTE, is_exempt},
+    routes::{DEFAULT_ROUTE, is_unannounceable},
 };
 use crate::{
+    family::IPV4,
     time::{Deadline, Time},
     wire::{NdOption, PrefixInformation, PvdOption, RaHeader, RouterAdvertisement, RouterPreference},
 };
@@ -73,7 +74,7 @@ impl<'a> Heard<'a> {
     /// The prefixes that count.
     fn prefixes(&self) -> impl Iterator<Item = PrefixInformation> + use<'a> {
         self.options().filter_map(|option| match option {
-            NdOption::PrefixInformation(option) if !is_exempt(option.prefix) => {
+            NdOption::PrefixInformation(option) if !is_unannounceable(option.prefix) => {
                 Some(PrefixInformation { prefix: option.prefix.trunc(), ..*option })
             }
             _ => None,
@@ -93,7 +94,7 @@ impl<'a> Heard<'a> {
     fn routes(&self) -> BTreeMap<Ipv6Net, (RouterPreference, u32)> {
         let header = (self.header.preference, u32::from(self.header.router_lifetime));
         let options = self.options().filter_map(|option| match option {
-            NdOption::RouteInformation(route) => {
+            NdOption::RouteInformation(route) if !IPV4.contains(&route.prefix) => {
                 Some((route.prefix.trunc(), (route.preference, route.route_lifetime)))
             }
             _ => None,

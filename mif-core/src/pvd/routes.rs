@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use ipnet::Ipv6Net;
 
 use super::event::{KernelRoute, RouteProtocol};
+use crate::family::{self, Family, IPV4};
 
 /// `::/0`
 pub(super) const DEFAULT_ROUTE: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0);
@@ -45,6 +46,8 @@ pub(super) enum RouteKind {
     Learnt(Ipv6Addr),
     /// The administrator's.
     Administrator,
+    /// Of IPv4, whoever made it.
+    Ipv4,
 }
 
 impl RouteKind {
@@ -54,18 +57,22 @@ impl RouteKind {
         if is_exempt(route.prefix) {
             return Self::Ignored;
         }
+        let ipv4 = Family::of_net(route.prefix) == Family::Ipv4;
         match (route.protocol, route.gateway) {
             (RouteProtocol::Mif | RouteProtocol::Other(RTPROT_REDIRECT), _) => Self::Ignored,
             // The kernel's own refusal is what it does without a route.
             (RouteProtocol::Kernel | RouteProtocol::RouterAdvertisement, _) if loopback || route.refuses => {
                 Self::Ignored
             }
-            (RouteProtocol::Other(_), _) if loopback || route.refuses => Self::Administrator,
+            (RouteProtocol::Other(_) | RouteProtocol::Dhcp, _) if loopback || route.refuses => {
+                Self::Administrator
+            }
+            _ if ipv4 => Self::Ipv4,
             (RouteProtocol::Kernel | RouteProtocol::RouterAdvertisement, None) => Self::OnLink,
             (RouteProtocol::Kernel, Some(_)) => Self::Ignored,
             (RouteProtocol::RouterAdvertisement, Some(router)) => Self::Learnt(router),
-            (RouteProtocol::Other(_), _) if announced => Self::Ignored,
-            (RouteProtocol::Other(_), _) => Self::Administrator,
+            (RouteProtocol::Other(_) | RouteProtocol::Dhcp, _) if announced => Self::Ignored,
+            (RouteProtocol::Other(_) | RouteProtocol::Dhcp, _) => Self::Administrator,
         }
     }
 }
@@ -73,6 +80,15 @@ impl RouteKind {
 /// Destinations that selection leaves alone: link-local, multicast, loopback.
 pub(super) fn is_exempt(prefix: Ipv6Net) -> bool {
     let address = prefix.network();
+    if let (Family::Ipv4, Some(address)) = (Family::of_net(prefix), address.to_ipv4_mapped()) {
+        return match family::shown_len(Family::Ipv4, prefix.prefix_len()) {
+            32 if address.is_broadcast() => true,
+            16.. if address.is_link_local() => true,
+            8.. => address.is_loopback() || address.is_multicast(),
+            4.. => address.is_multicast(),
+            _ => false,
+        };
+    }
     match prefix.prefix_len() {
         128.. => address.is_loopback() || address.is_unicast_link_local() || address.is_multicast(),
         10.. => address.is_unicast_link_local() || address.is_multicast(),
@@ -81,13 +97,23 @@ pub(super) fn is_exempt(prefix: Ipv6Net) -> bool {
     }
 }
 
+/// What no router may announce as a prefix or a route: what is exempt, and IPv4, which looks like IPv6 here.
+pub(super) fn is_unannounceable(prefix: Ipv6Net) -> bool {
+    is_exempt(prefix) || IPV4.contains(&prefix)
+}
+
 /// Addresses that can be the source of a flow beyond the link.
 pub(super) fn is_candidate(address: &Ipv6Addr) -> bool {
+    if let Some(address) = address.to_ipv4_mapped() {
+        return !(address.is_unspecified()
+            || address.is_loopback()
+            || address.is_multicast()
+            || address.is_link_local());
+    }
     !(address.is_unspecified()
         || address.is_loopback()
         || address.is_multicast()
-        || address.is_unicast_link_local()
-        || address.to_ipv4_mapped().is_some())
+        || address.is_unicast_link_local())
 }
 
 #[cfg(test)]
@@ -97,8 +123,8 @@ mod tests {
 
     #[test]
     fn kinds() {
-        use RouteKind::{Administrator, Ignored, Learnt, OnLink};
-        use RouteProtocol::{Kernel, Mif, Other, RouterAdvertisement};
+        use RouteKind::{Administrator, Ignored, Ipv4, Learnt, OnLink};
+        use RouteProtocol::{Dhcp, Kernel, Mif, Other, RouterAdvertisement};
         const STATIC: u8 = 4;
         let router = Some("fe80::1");
         for (protocol, prefix, gateway, refuses, loopback, announced, kind) in [
@@ -115,6 +141,12 @@ mod tests {
             (Other(1), "2001:db8::1/128", router, false, false, false, Ignored),
             (Other(STATIC), "fe80::/64", None, false, false, false, Ignored),
             (Kernel, "ff00::/8", None, false, false, false, Ignored),
+            (Kernel, "::ffff:192.0.2.0/120", None, false, false, false, Ipv4),
+            (Dhcp, "::ffff:0:0/96", Some("::ffff:192.0.2.1"), false, false, false, Ipv4),
+            (Other(STATIC), "::ffff:10.0.0.0/104", Some("::ffff:192.0.2.1"), false, false, false, Ipv4),
+            (Other(STATIC), "::ffff:10.0.0.0/104", None, true, true, false, Administrator),
+            (Kernel, "::ffff:169.254.0.0/112", None, false, false, false, Ignored),
+            (Mif, "::ffff:0:0/96", Some("::ffff:192.0.2.1"), false, false, false, Ignored),
         ] {
             let route = KernelRoute { refuses, protocol, ..route(2, prefix, gateway) };
             assert_eq!(RouteKind::of(&route, loopback, announced), kind, "{protocol:?} {prefix} {gateway:?}");
@@ -132,6 +164,14 @@ mod tests {
             ("ff02::1/128", true),
             ("::1/128", true),
             ("2001:db8::/64", false),
+            ("::ffff:0:0/96", false),
+            ("::ffff:127.0.0.0/104", true),
+            ("::ffff:169.254.0.0/112", true),
+            ("::ffff:169.254.0.0/111", false),
+            ("::ffff:224.0.0.0/100", true),
+            ("::ffff:240.0.0.0/100", false),
+            ("::ffff:255.255.255.255/128", true),
+            ("::ffff:192.0.2.0/120", false),
         ] {
             assert_eq!(is_exempt(net(prefix)), exempt, "{prefix}");
         }

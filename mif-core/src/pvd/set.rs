@@ -46,6 +46,8 @@ pub struct PvdSet {
     /// Number of the dump that is under way or was last.
     pub(super) dump: u64,
     pub(super) dumping: bool,
+    /// Names of interfaces whose IPv4 belongs to their IPv6 PvD.
+    pub(super) merge_ipv4: BTreeSet<String>,
 }
 
 impl PvdSet {
@@ -62,6 +64,7 @@ impl PvdSet {
             addresses: 0,
             dump: 0,
             dumping: false,
+            merge_ipv4: BTreeSet::new(),
         }
     }
 

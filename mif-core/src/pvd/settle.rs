@@ -64,6 +64,7 @@ impl PvdSet {
             }
         }
         self.settle_own_pvd(ifindex, now, journal);
+        self.settle_ipv4(ifindex, now, journal);
     }
 
     fn settle_network_pvds(&mut self, ifindex: u32, now: Time, journal: &mut Journal) {

@@ -14,6 +14,7 @@ use super::{
     world::Preferences,
 };
 use crate::{
+    family::{mapped, mapped_net, shown, shown_net},
     select::world::{self, World},
     time::{Deadline, Time},
     wire::{
@@ -36,11 +37,11 @@ pub(super) fn until(seconds: u64) -> Deadline {
 }
 
 pub(super) fn ip(text: &str) -> Ipv6Addr {
-    text.parse().expect("an address")
+    mapped(text.parse().expect("an address"))
 }
 
 pub(super) fn net(text: &str) -> Ipv6Net {
-    text.parse().expect("a prefix")
+    mapped_net(text.parse().expect("a prefix"))
 }
 
 pub(super) fn name(text: &str) -> DomainName {
@@ -126,10 +127,18 @@ pub(super) fn address(ifindex: u32, text: &str) -> Address {
         dad_failed: false,
         deprecated: false,
         temporary: false,
+        secondary: false,
         permanent: false,
         valid_until: Deadline::NEVER,
         preferred_until: Deadline::NEVER,
     }
+}
+
+/// An IPv4 address set by hand, with its subnet's length.
+pub(super) fn ipv4(ifindex: u32, text: &str) -> Address {
+    let (plain, _) = text.split_once('/').expect("ADDRESS/LENGTH");
+    let prefix_len = text.parse::<ipnet::Ipv4Net>().expect("ADDRESS/LENGTH").prefix_len() + 96;
+    Address { prefix_len, ..permanent(ifindex, plain) }
 }
 
 pub(super) fn permanent(ifindex: u32, text: &str) -> Address {
@@ -235,7 +244,7 @@ impl Host {
         self.pvd(id)
             .sources
             .iter()
-            .map(|source| format!("{}{}", mark(source.carried), source.address))
+            .map(|source| format!("{}{}", mark(source.carried), shown(source.address)))
             .collect()
     }
 
@@ -244,15 +253,16 @@ impl Host {
         let all = self.snapshot();
         let carried = |pvd: &PvdSnapshot| {
             let sources = pvd.sources.iter().filter(|source| source.carried);
-            sources.map(|source| (source.address.to_string(), pvd.id.clone())).collect::<Vec<_>>()
+            sources.map(|source| (shown(source.address).to_string(), pvd.id.clone())).collect::<Vec<_>>()
         };
         all.iter().flat_map(carried).collect()
     }
 }
 
 pub(super) fn route_text(route: &world::Route) -> String {
+    let prefix = shown_net(route.prefix);
     match route.next_hop {
-        world::NextHop::OnLink => format!("{} on-link", route.prefix),
-        world::NextHop::Router(router) => format!("{} via {router}", route.prefix),
+        world::NextHop::OnLink => format!("{prefix} on-link"),
+        world::NextHop::Router(router) => format!("{prefix} via {}", shown(router)),
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::{Address, KernelRoute},
+    event::{Address, KernelRoute, RouteProtocol},
     key::PvdKey,
     learnt::Pvd,
     link::LinkState,
@@ -18,6 +18,7 @@ use super::{
     snapshot::SaidBy,
 };
 use crate::{
+    family::{Family, IPV4},
     select::world::{AddressState, NextHop, Origin, Route, Source, View, World},
     time::{Deadline, Time},
     wire::RouterPreference,
@@ -38,6 +39,8 @@ pub(super) struct Portrait<'a> {
     pub pvd: &'a Pvd,
     pub sources: Vec<Source>,
     pub routes: Vec<(Route, SaidBy)>,
+    /// Its IPv4 is of a lease.
+    leased: bool,
 }
 
 impl Portrait<'_> {
@@ -50,7 +53,7 @@ impl Portrait<'_> {
 
     /// Who configures it.
     pub fn origin(&self) -> Origin {
-        if self.key.is_network() { Origin::Network } else { Origin::Administrator }
+        if self.key.is_network() || self.leased { Origin::Network } else { Origin::Administrator }
     }
 }
 
@@ -96,7 +99,10 @@ impl PvdSet {
         let mut portraits: BTreeMap<&PvdKey, Portrait<'a>> = link
             .pvds
             .iter()
-            .map(|(key, pvd)| (key, Portrait { key, pvd, sources: Vec::new(), routes: Vec::new() }))
+            .map(|(key, pvd)| {
+                let leased = matches!(key, PvdKey::Ipv4 { .. }) && is_leased(link, now);
+                (key, Portrait { key, pvd, sources: Vec::new(), routes: Vec::new(), leased })
+            })
             .collect();
         if link.link.up {
             builder.sources(&mut portraits);
@@ -104,6 +110,9 @@ impl PvdSet {
                 builder.learnt_routes(portrait);
                 builder.kernel_routes(portrait);
                 builder.kernel_prefixes(portrait);
+            }
+            if let Some(portrait) = link.ipv4.as_ref().and_then(|home| portraits.get_mut(home)) {
+                builder.ipv4_routes(portrait);
             }
         }
         portraits.into_values().collect()
@@ -147,6 +156,9 @@ impl<'a> Builder<'a> {
     fn source(&self, pvd: &Pvd, address: &Address, carried: bool) -> Source {
         let state = if !is_assigned(address) {
             AddressState::Tentative
+        } else if Family::of(address.address) == Family::Ipv4 {
+            // RFC 6724 §3.2
+            AddressState::Preferred
         } else if address.deprecated
             || address.optimistic
             || address.preferred_until.passed(self.now)
@@ -168,6 +180,7 @@ impl<'a> Builder<'a> {
             prefix_len: self.prefix_len(address),
             state,
             temporary: address.temporary,
+            secondary: address.secondary,
             valid_until: address.valid_until,
             carried,
             advertisers: advertisers.into_iter().collect(),
@@ -180,7 +193,7 @@ impl<'a> Builder<'a> {
         if let Some((prefix, _)) = self.link.claims.longest(address.address) {
             return prefix.prefix_len();
         }
-        if address.prefix_len < 128 {
+        if address.prefix_len < 128 || Family::of(address.address) == Family::Ipv4 {
             return address.prefix_len;
         }
         let around = |id: &&RouteId| id.prefix.prefix_len() < 128 && id.prefix.contains(&address.address);
@@ -200,6 +213,7 @@ impl<'a> Builder<'a> {
                     reachable: self.link.is_reachable(router),
                     origin: Origin::Network,
                     kernel_decides: false,
+                    preferred_source: None,
                     valid_until: route.valid_until,
                 };
                 portrait.routes.push((route, SaidBy::Router(*router)));
@@ -232,25 +246,54 @@ impl<'a> Builder<'a> {
         };
         for (route, _) in ids.into_iter().flatten().filter_map(|id| self.link.routes.get(id)) {
             if !route.valid_until.passed(self.now) {
-                let kernel_decides =
-                    origin == Origin::Administrator && self.kernel_decides(route, &portrait.sources);
-                let route = Route {
-                    prefix: route.prefix.trunc(),
-                    next_hop: route.gateway.map_or(NextHop::OnLink, NextHop::Router),
-                    preference: route.preference,
-                    metric: self.metric(route.metric),
-                    reachable: route.gateway.is_none_or(|gateway| self.link.is_reachable(&gateway)),
-                    origin,
-                    kernel_decides,
-                    valid_until: route.valid_until,
-                };
+                let route = self.kernel_route(route, origin, &portrait.sources);
                 portrait.routes.push((route, SaidBy::Kernel));
             }
         }
     }
 
+    /// The interface's IPv4 routes. A gateway stands for the subnet that it is in, as a router for the prefixes that it
+    /// advertises (rule 5.5): that is how the kernel finds the source of a route that names none (`fib_info_update_nhc_saddr`).
+    fn ipv4_routes(&self, portrait: &mut Portrait<'_>) {
+        let mut gateways = BTreeSet::new();
+        for id in &self.link.sorted.ipv4 {
+            let Some((route, _)) = self.link.routes.get(id) else { continue };
+            // What comes with a lease or an address is the network's where that is.
+            let origin = match route.protocol {
+                RouteProtocol::Other(_) => Origin::Administrator,
+                RouteProtocol::Kernel => portrait.origin(),
+                _ => Origin::Network,
+            };
+            gateways.extend(route.gateway);
+            let route = self.kernel_route(route, origin, &portrait.sources);
+            portrait.routes.push((route, SaidBy::Kernel));
+        }
+        for source in portrait.sources.iter_mut().filter(|source| IPV4.contains(&source.address)) {
+            let subnet = ipnet::Ipv6Net::new(source.address, source.prefix_len).ok();
+            let inside = |gateway: &&Ipv6Addr| subnet.is_some_and(|subnet| subnet.contains(*gateway));
+            source.advertisers = gateways.iter().filter(inside).copied().collect();
+        }
+    }
+
+    fn kernel_route(&self, route: &KernelRoute, origin: Origin, sources: &[Source]) -> Route {
+        Route {
+            prefix: route.prefix.trunc(),
+            next_hop: route.gateway.map_or(NextHop::OnLink, NextHop::Router),
+            preference: route.preference,
+            metric: self.metric(route.metric),
+            reachable: route.gateway.is_none_or(|gateway| self.link.is_reachable(&gateway)),
+            origin,
+            kernel_decides: self.kernel_decides(route, origin, sources),
+            preferred_source: route.preferred_source.filter(|_| !is_ipv6_learnt(origin, route)),
+            valid_until: route.valid_until,
+        }
+    }
+
     /// A route that refuses, that names a source which the PvD does not have, or that leads to loopback.
-    fn kernel_decides(&self, route: &KernelRoute, sources: &[Source]) -> bool {
+    fn kernel_decides(&self, route: &KernelRoute, origin: Origin, sources: &[Source]) -> bool {
+        if is_ipv6_learnt(origin, route) {
+            return false;
+        }
         let foreign = |wanted| !sources.iter().any(|source| source.address == wanted);
         route.refuses || self.link.link.loopback || route.preferred_source.is_some_and(foreign)
     }
@@ -301,6 +344,7 @@ impl<'a> Builder<'a> {
             reachable: true,
             origin,
             kernel_decides: false,
+            preferred_source: None,
             valid_until: Deadline::NEVER,
         }
     }
@@ -308,6 +352,19 @@ impl<'a> Builder<'a> {
     fn metric(&self, kernel: u32) -> u32 {
         self.configured.unwrap_or(kernel)
     }
+}
+
+/// A route in the place of an advertisement that we have not heard yet: it says what that will say, and no more.
+fn is_ipv6_learnt(origin: Origin, route: &KernelRoute) -> bool {
+    origin == Origin::Network && Family::of_net(route.prefix) == Family::Ipv6
+}
+
+/// Whether the interface has an IPv4 address that nobody set by hand, or a route that DHCP brought.
+fn is_leased(link: &LinkState, now: Time) -> bool {
+    let mut addresses = link.addresses.range(IPV4.network()..=IPV4.broadcast());
+    let mut routes = link.sorted.ipv4.iter().filter_map(|id| link.routes.get(id));
+    addresses.any(|(_, (address, _))| !address.permanent && ownership::is_source(link, address, now))
+        || routes.any(|(route, _)| route.protocol == RouteProtocol::Dhcp)
 }
 
 /// The prefix length of an address of which nothing better is known: that of stateless autoconfiguration on all common

@@ -8,10 +8,13 @@ use mif_common::abi::{self, PvdIndex, decision_flags};
 use super::{
     policy_table::{PolicyTable, Scope},
     prefix::Prefix,
-    rfc6724::{self, Privacy, keep_advertised, keep_best},
+    rfc6724::{self, Advertised, Privacy, keep_advertised, keep_best},
     world::{AddressState, NextHop, Origin, Pvd, Route, Source},
 };
-use crate::time::Deadline;
+use crate::{
+    family::{Family, is_default_route},
+    time::Deadline,
+};
 
 /// The answer for a destination in a view.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,6 +90,13 @@ pub(super) fn usable(source: &Source) -> bool {
     source.state != AddressState::Tentative
 }
 
+/// Whether a source can go with a route: usable, of its family, and the one that it names if it names one.
+fn fits(route: &Route, source: &Source) -> bool {
+    usable(source)
+        && Family::of(source.address) == Family::of_net(route.prefix)
+        && route.preferred_source.is_none_or(|named| named == source.address)
+}
+
 /// Whether the route is the administrator's word: set by hand, or the on-link prefix of an interface that no router
 /// configures.
 fn of_administrator(pvd: &Pvd, route: &Route) -> bool {
@@ -98,7 +108,7 @@ fn of_administrator(pvd: &Pvd, route: &Route) -> bool {
 /// network's word about its own: a default route of the administrator stands.
 fn offered(pvd: &Pvd, route: &Route) -> bool {
     !(pvd.no_internet
-        && route.prefix.prefix_len() == 0
+        && is_default_route(route.prefix)
         && route.origin == Origin::Network
         && !route.kernel_decides)
 }
@@ -106,9 +116,9 @@ fn offered(pvd: &Pvd, route: &Route) -> bool {
 /// The candidates of a route.
 pub fn of_route<'w>(pvd: &'w Pvd, route: &'w Route) -> impl Iterator<Item = Candidate<'w>> {
     let with = move |source| Candidate { pvd, route, source };
-    let pairs = !route.kernel_decides && pvd.sources.iter().any(usable);
+    let pairs = !route.kernel_decides && pvd.sources.iter().any(|source| fits(route, source));
     let alone = !pairs && (route.kernel_decides || of_administrator(pvd, route));
-    let sources = pvd.sources.iter().filter(move |source| pairs && usable(source));
+    let sources = pvd.sources.iter().filter(move |source| pairs && fits(route, source));
     let all = alone.then(|| with(None)).into_iter().chain(sources.map(move |source| with(Some(source))));
     all.filter(move |_| offered(pvd, route))
 }
@@ -132,7 +142,7 @@ impl Candidate<'_> {
         // The flag lets packets of any source leave there. With a default route, which reaches everything, that would
         // allow just what mif repairs: two uplinks configured by hand, and one's source on the other. More specific
         // routes mean these destinations, whatever the source.
-        if of_administrator(pvd, route) && route.prefix.prefix_len() > 0 {
+        if of_administrator(pvd, route) && !is_default_route(route.prefix) {
             flags |= decision_flags::ADMINISTRATOR;
         }
         let next_hop = match route.next_hop {
@@ -170,6 +180,7 @@ impl Candidate<'_> {
             Reverse(self.source.is_some_and(|source| source.carried)),
             self.pvd.ifindex,
             next_hop,
+            self.source.is_some_and(|source| source.secondary),
             self.source.map(|source| source.address.to_bits()),
             Reverse(self.route.origin),
             Reverse(valid_until),
@@ -284,7 +295,16 @@ impl Criterion {
                         NextHop::OnLink => None,
                         NextHop::Router(router) => Some(router),
                     };
-                    rfc6724::rule_5_5(c.source.map_or(&[][..], |s| &s.advertisers), next_hop)
+                    let advertised =
+                        rfc6724::rule_5_5(c.source.map_or(&[][..], |s| &s.advertisers), next_hop);
+                    // An IPv4 source is of the subnet that it is in: without a gateway there, of no other one's either.
+                    if advertised == Advertised::Unknown
+                        && next_hop.is_some()
+                        && c.source.is_some_and(|s| Family::of(s.address) == Family::Ipv4)
+                    {
+                        return Advertised::ByOthers;
+                    }
+                    advertised
                 },
                 lost,
             ),

@@ -8,6 +8,10 @@
 //! scopes, and each cell goes through the criteria once. Rule 8 then divides the cell among the pairs that are left:
 //! see `longest_match`. Rule 1 asks for nothing: a destination that equals a source is the host itself.
 //!
+//! # Two families
+//! IPv4 lies within the space of IPv6, so `::/0` would cover it. Regions are found for each family by itself, and a cell at
+//! `::ffff:0:0/96`, which says "nobody" unless an IPv4 default route says something, keeps the two apart.
+//!
 //! # What it costs
 //! Each region looks at the candidates of its own prefix only, n candidates in all regions, m of them in those that
 //! boundaries cut (a dozen rows): O((n + m) log n) unless the sources nest deeply, whatever the number of PvDs that
@@ -31,14 +35,15 @@ use super::{
     tables::Tables,
     world::{Pvd, Route, World},
 };
+use crate::family::{Family, IPV4};
 
 /// Compiles the tables of a world: the answer of [`super::literal::answer`] for every view and destination that is
 /// not exempt is the longest match in [`Tables::decisions`], or [`Answer::NONE`] without a match.
 ///
 /// The tables depend on the world only, not on the order of anything in it.
 ///
-/// An answer [`Answer::NONE`] is never stored: what covers a destination also covers all below it, so nothing longer
-/// has to hide a shorter prefix's answer.
+/// An answer [`Answer::NONE`] is stored in one place only, where IPv4 has no default route and IPv6 has: what covers a
+/// destination of the same family also covers all below it, so nothing longer has to hide a shorter prefix's answer.
 #[must_use]
 pub fn compile(world: &World) -> Tables {
     let mut hosts: Vec<Prefix> = host_addresses(world).map(Prefix::host).collect();
@@ -51,7 +56,8 @@ pub fn compile(world: &World) -> Tables {
     views.dedup();
     let by_index: HashMap<PvdIndex, &Pvd> = world.pvds.iter().map(|pvd| (pvd.index, pvd)).collect();
     for view in views {
-        let offers = offers(&groups(world, view, |index| by_index.get(&index).copied()));
+        let groups = groups(world, view, |index| by_index.get(&index).copied());
+        let offers = Family::ALL.map(|family| offers(&groups, family));
         let cells = cells(&offers, &hosts, &boundaries);
         decisions.extend(table(cells).map(|(prefix, decision)| ((view, Ipv6Net::from(prefix)), decision)));
     }
@@ -73,12 +79,12 @@ struct Offer<'w> {
     route: &'w Route,
 }
 
-/// What the groups of a view offer, by prefix, then tier.
-fn offers<'w>(groups: &[Vec<&'w Pvd>]) -> Vec<Offer<'w>> {
+/// What the groups of a view offer in a family, by prefix, then tier.
+fn offers<'w>(groups: &[Vec<&'w Pvd>], family: Family) -> Vec<Offer<'w>> {
     let mut offers = Vec::new();
     for (place, group) in groups.iter().enumerate() {
         for &pvd in group {
-            for route in &pvd.routes {
+            for route in pvd.routes.iter().filter(|route| Family::of_net(route.prefix) == family) {
                 if of_route(pvd, route).next().is_some() {
                     let tier = 2 * place + usize::from(!route.reachable);
                     offers.push(Offer { prefix: route.prefix.into(), tier, pvd, route });
@@ -119,11 +125,13 @@ fn regions<'o, 'w>(offers: &'o [Offer<'w>]) -> Vec<Region<'o, 'w>> {
     regions
 }
 
-/// Where scope or label of destinations change, except where all that follows is exempt.
+/// Where scope or label of destinations change, except where all that follows is exempt. Within IPv4 there are none, and
+/// where IPv4 begins is a cell of its own.
 fn boundaries() -> Vec<Prefix> {
     let rows = PolicyTable::rfc6724().rows().iter().map(|row| row.prefix);
     let scopes = SCOPE_BOUNDARIES.iter().map(|(prefix, _)| *prefix);
-    let mut boundaries: Vec<Prefix> = rows.chain(scopes).filter(|prefix| !all_exempt(*prefix)).collect();
+    let cuts = |prefix: &Prefix| !all_exempt(*prefix) && !Prefix::from(IPV4).covers(*prefix);
+    let mut boundaries: Vec<Prefix> = rows.chain(scopes).filter(cuts).collect();
     boundaries.sort_unstable();
     boundaries.dedup();
     boundaries
@@ -145,19 +153,27 @@ enum Kind {
     Host,
     /// A region, or what a boundary cuts out of one: a base cell.
     Base,
+    /// Where IPv4 begins: a base cell.
+    Ipv4,
     /// A part of a base cell, by rule 8. It holds only where no longer base cell does.
     Part,
 }
 
 /// The cells of a view, in no order.
-fn cells(offers: &[Offer<'_>], hosts: &[Prefix], boundaries: &[Prefix]) -> Vec<Cell> {
-    let regions = regions(offers);
+fn cells(offers: &[Vec<Offer<'_>>], hosts: &[Prefix], boundaries: &[Prefix]) -> Vec<Cell> {
     let mut cells = Vec::new();
     let mut bases = 0..;
     let mut next_base = || bases.next().expect("fewer prefixes than numbers");
     for &prefix in hosts {
         cells.push(Cell { prefix, base: next_base(), kind: Kind::Host, decision: Answer::LOCAL.into() });
     }
+    cells.push(Cell {
+        prefix: IPV4.into(),
+        base: next_base(),
+        kind: Kind::Ipv4,
+        decision: Answer::NONE.into(),
+    });
+    let regions: Vec<Region<'_, '_>> = offers.iter().flat_map(|offers| regions(offers)).collect();
     for (region, cuts) in regions.iter().zip(cuts(&regions, boundaries)) {
         let candidates: Vec<Candidate<'_>> =
             region.offers.iter().flat_map(|offer| of_route(offer.pvd, offer.route)).collect();
@@ -213,7 +229,7 @@ fn table(mut cells: Vec<Cell>) -> impl Iterator<Item = (Prefix, Decision)> {
         while around.pop_if(|(outer, ..)| !outer.covers(cell.prefix)).is_some() {}
         let parent = around.last();
         let hidden = match cell.kind {
-            Kind::Host | Kind::Base => parent.is_some_and(|(outer, ..)| *outer == cell.prefix),
+            Kind::Host | Kind::Base | Kind::Ipv4 => parent.is_some_and(|(outer, ..)| *outer == cell.prefix),
             Kind::Part => parent.is_none_or(|(_, base, _)| *base != cell.base),
         };
         if hidden || all_exempt(cell.prefix) {
@@ -225,13 +241,21 @@ fn table(mut cells: Vec<Cell>) -> impl Iterator<Item = (Prefix, Decision)> {
     })
 }
 
-/// What [`mif_common::decide::exempt`] exempts: `::` and `::1`, IPv4 on IPv6 sockets, link-local and multicast.
-const EXEMPT: [Prefix; 4] = [
+/// What [`mif_common::decide::exempt`] exempts: loopback, link-local, multicast, and what means the own link or host.
+const EXEMPT: [Prefix; 8] = [
     Prefix::new(Ipv6Addr::UNSPECIFIED, 127),
-    Prefix::new(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), 96),
+    ipv4([0, 0, 0, 0], 8),
+    ipv4([127, 0, 0, 0], 8),
+    ipv4([169, 254, 0, 0], 16),
+    ipv4([224, 0, 0, 0], 4),
+    ipv4([255, 255, 255, 255], 32),
     Prefix::new(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
     Prefix::new(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
 ];
+
+const fn ipv4([a, b, c, d]: [u8; 4], len: u8) -> Prefix {
+    Prefix::new(Ipv4Addr::new(a, b, c, d).to_ipv6_mapped(), 96 + len)
+}
 
 /// Whether every destination of a prefix is exempt: the hooks do not ask for them.
 fn all_exempt(prefix: Prefix) -> bool {

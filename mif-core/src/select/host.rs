@@ -37,6 +37,11 @@ impl decide::Tables for HostTables {
     fn permits(&self, view: u32, pvd: abi::PvdIndex) -> bool {
         self.tables.members.contains_key(&(view, pvd))
     }
+
+    fn permits_interface(&self, view: u32, ifindex: u32) -> bool {
+        let abi::Member { view, pvd } = abi::Member::interface(view, ifindex);
+        self.permits(view, pvd)
+    }
 }
 
 #[cfg(test)]
@@ -88,7 +93,7 @@ mod tests {
             (Some(abi::Policy { view: 1, mode: Mode::Strict as u32 }), "2001:db8:b::1", 12, 2),
         ] {
             host.policies = policy.map(|policy| (7, policy)).into_iter().collect();
-            let rule = Rule::of(&host, &config, &Seven);
+            let rule = Rule::of(&host, &config, &destination, &Seven);
             let outcome = connect(&host, &rule, &Socket { destination, ..Socket::default() });
             assert_eq!(
                 (outcome.reason, outcome.source, outcome.ifindex, outcome.pvd),
@@ -96,7 +101,7 @@ mod tests {
             );
         }
         let packet = Packet { source: addr("2001:db8:b::1"), destination, ifindex: 11 };
-        let outcome = egress(&host, &config, &packet, || Rule::default_of(&config));
+        let outcome = egress(&host, &config, &packet, || Rule::default_of(&config, &destination));
         assert_eq!(
             (outcome.reason, outcome.ifindex, outcome.next_hop),
             (Reason::Redirected, 12, addr("fe80::b"))

@@ -13,6 +13,7 @@ use super::{
     prefix::Prefix,
     world::{Pvd, World},
 };
+use crate::family;
 
 /// An answer and how it came about.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -68,7 +69,7 @@ pub fn explain(world: &World, view: u32, destination: Ipv6Addr) -> Explanation<'
         let candidates: Vec<Candidate<'_>> = group
             .into_iter()
             .flat_map(|pvd| pvd.routes.iter().map(move |route| (pvd, route)))
-            .filter(|(_, route)| route.prefix.contains(&destination))
+            .filter(|(_, route)| family::covers(route.prefix, destination))
             .flat_map(|(pvd, route)| of_route(pvd, route))
             .collect();
         if let Some(ranked) = rank(cell, candidates) {

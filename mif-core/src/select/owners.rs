@@ -3,23 +3,28 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::Ipv6Addr,
 };
 
-use mif_common::abi::{self, DEFAULT_VIEW, PvdIndex, pvd_flags, source_flags};
+use mif_common::abi::{self, DEFAULT_VIEW, Member, PvdIndex, pvd_flags, source_flags};
 
 use super::{
     candidate::usable,
     prefix::Prefix,
     world::{NextHop, Origin, Pvd, Route, Source, World},
 };
+use crate::family::{Family, is_default_route};
 
 /// SOURCE. Should two PvDs carry one address, against the contract, the smaller interface and index holds.
 pub(super) fn sources(world: &World) -> BTreeMap<Ipv6Addr, abi::Source> {
     let mut pvds: Vec<&Pvd> = world.pvds.iter().collect();
     pvds.sort_unstable_by_key(|pvd| (pvd.ifindex, pvd.index));
-    let shared = shared_links(world);
+    let shared_links = shared_links(world);
+    let mut owners: HashMap<Ipv6Addr, u32> = HashMap::new();
+    for source in world.pvds.iter().flat_map(|pvd| &pvd.sources).filter(|source| usable(source)) {
+        *owners.entry(source.address).or_default() += 1;
+    }
     let mut sources = BTreeMap::new();
     for pvd in pvds {
         let mut carried: Vec<&Source> =
@@ -31,15 +36,19 @@ pub(super) fn sources(world: &World) -> BTreeMap<Ipv6Addr, abi::Source> {
                 // Of an address that no advertisement accounts for (yet) nobody knows whose it is: the kernel's choice of
                 // a router is as good as ours.
                 let known = !next_hop.is_unspecified() && !source.advertisers.is_empty();
-                let several = shared.contains(&pvd.ifindex) && known;
+                let family = Family::of(source.address);
+                let flags = [
+                    (source_flags::NEXT_HOP, known && shared_links.contains(&(pvd.ifindex, family))),
+                    (source_flags::LEADS_ON, leads_on(pvd, family)),
+                    (source_flags::SHARED, owners.get(&source.address).is_some_and(|owners| *owners > 1)),
+                ];
                 abi::Source {
                     valid_until: source.valid_until.as_nanos(),
                     next_hop: next_hop.into(),
                     ifindex: pvd.ifindex,
                     pvd: pvd.index,
                     on_link_bits: on_link_bits(pvd, source),
-                    flags: if several { source_flags::NEXT_HOP } else { 0 }
-                        | if leads_on(pvd) { source_flags::LEADS_ON } else { 0 },
+                    flags: flags.iter().filter(|(_, holds)| *holds).map(|(flag, _)| flag).sum(),
                 }
             });
         }
@@ -49,16 +58,16 @@ pub(super) fn sources(world: &World) -> BTreeMap<Ipv6Addr, abi::Source> {
 
 /// The interfaces with more than one router: the kernel's routes know only one of them for each destination, and it may
 /// be another provider's.
-fn shared_links(world: &World) -> BTreeSet<u32> {
-    let mut routers: BTreeMap<u32, BTreeSet<Ipv6Addr>> = BTreeMap::new();
+fn shared_links(world: &World) -> BTreeSet<(u32, Family)> {
+    let mut routers: BTreeMap<(u32, Family), BTreeSet<Ipv6Addr>> = BTreeMap::new();
     for pvd in &world.pvds {
         for route in pvd.routes.iter().filter(|route| !route.kernel_decides) {
             if let NextHop::Router(router) = route.next_hop {
-                routers.entry(pvd.ifindex).or_default().insert(router);
+                routers.entry((pvd.ifindex, Family::of_net(route.prefix))).or_default().insert(router);
             }
         }
     }
-    routers.into_iter().filter(|(_, routers)| routers.len() > 1).map(|(ifindex, _)| ifindex).collect()
+    routers.into_iter().filter(|(_, routers)| routers.len() > 1).map(|(link, _)| link).collect()
 }
 
 /// The router for packets of a source: that of the PvD's best default route, else of its best route with a router.
@@ -74,7 +83,7 @@ fn next_hop(pvd: &Pvd, source: &Source) -> Ipv6Addr {
             NextHop::Router(router) => source.advertisers.contains(&router),
         };
         (
-            Reverse(route.prefix.prefix_len() == 0),
+            Reverse(is_default_route(route.prefix)),
             Reverse(route.reachable),
             Reverse(advertised),
             route.metric,
@@ -83,22 +92,25 @@ fn next_hop(pvd: &Pvd, source: &Source) -> Ipv6Addr {
             route.next_hop,
         )
     };
-    let leads_on =
-        |route: &&Route| route.prefix.prefix_len() == 0 || matches!(route.next_hop, NextHop::Router(_));
-    let best = pvd.routes.iter().filter(|route| !route.kernel_decides).filter(leads_on).min_by_key(rank);
+    let best = routes_beyond(pvd, Family::of(source.address)).min_by_key(rank);
     match best.map(|route| route.next_hop) {
         Some(NextHop::Router(router)) => router,
         Some(NextHop::OnLink) | None => Ipv6Addr::UNSPECIFIED,
     }
 }
 
-/// Whether the PvD reaches anything beyond its link.
-fn leads_on(pvd: &Pvd) -> bool {
-    let beyond = |route: &Route| {
-        !route.kernel_decides
-            && (route.prefix.prefix_len() == 0 || matches!(route.next_hop, NextHop::Router(_)))
-    };
-    pvd.routes.iter().any(beyond)
+/// Whether the PvD reaches anything of a family beyond its link.
+fn leads_on(pvd: &Pvd, family: Family) -> bool {
+    routes_beyond(pvd, family).next().is_some()
+}
+
+/// The routes of a family that lead beyond the link, by a router or, as a tunnel's default route, without one.
+fn routes_beyond(pvd: &Pvd, family: Family) -> impl Iterator<Item = &Route> {
+    pvd.routes.iter().filter(move |route| {
+        Family::of_net(route.prefix) == family
+            && !route.kernel_decides
+            && (is_default_route(route.prefix) || matches!(route.next_hop, NextHop::Router(_)))
+    })
 }
 
 /// The length of the longest on-link prefix of the PvD that the source is in, 0 for none.
@@ -107,6 +119,8 @@ fn on_link_bits(pvd: &Pvd, source: &Source) -> u32 {
     pvd.routes
         .iter()
         .filter(|route| route.next_hop == NextHop::OnLink && !route.kernel_decides)
+        // A tunnel's default route: what it leads to is no neighbour.
+        .filter(|route| !is_default_route(route.prefix))
         .map(|route| Prefix::from(route.prefix))
         .filter(|prefix| prefix.covers(address))
         .map(|prefix| u32::from(prefix.len()))
@@ -129,15 +143,18 @@ pub(super) fn pvds(world: &World) -> BTreeMap<PvdIndex, abi::Pvd> {
     world.pvds.iter().map(element).collect()
 }
 
-/// VIEW: the PvDs that exist, each with the place of the first group that has it. The default view has all and is not
-/// listed.
+/// VIEW: the PvDs that exist and their interfaces, each with the place of the first group that has it. The default view
+/// has all and is not listed.
 pub(super) fn members(world: &World) -> BTreeMap<(u32, PvdIndex), u32> {
-    let present: BTreeSet<PvdIndex> = world.pvds.iter().map(|pvd| pvd.index).collect();
+    let present: BTreeMap<PvdIndex, &Pvd> = world.pvds.iter().map(|pvd| (pvd.index, pvd)).collect();
     let mut members = BTreeMap::new();
     for view in world.views.iter().filter(|view| view.id != DEFAULT_VIEW) {
         for (place, group) in (0..).zip(&view.groups) {
-            for index in group.iter().filter(|index| present.contains(index)) {
-                members.entry((view.id, *index)).or_insert(place);
+            for pvd in group.iter().filter_map(|index| present.get(index)) {
+                let interface = Member::interface(view.id, pvd.ifindex);
+                for member in [pvd.index, interface.pvd] {
+                    members.entry((view.id, member)).or_insert(place);
+                }
             }
         }
     }

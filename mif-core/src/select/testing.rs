@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 
 use super::world::{AddressState, NextHop, Origin, Pvd, Route, Source, View, World};
 use crate::{
+    family::{mapped, mapped_net},
     time::{Deadline, Time},
     wire::RouterPreference,
 };
@@ -14,8 +15,8 @@ use crate::{
 ///
 /// ```text
 /// pvd INDEX IFINDEX [admin] [explicit] [no-internet]
-/// source ADDRESS/LEN [deprecated] [tentative] [temporary] [shared] [until N] [from ROUTER]...
-/// route PREFIX [via ROUTER] [low|high] [metric N] [unreachable] [admin] [kernel] [until N]
+/// source ADDRESS/LEN [deprecated] [tentative] [temporary] [secondary] [shared] [until N] [from ROUTER]...
+/// route PREFIX [via ROUTER] [low|high] [metric N] [unreachable] [admin] [kernel] [src ADDRESS] [until N]
 /// view ID INDEX... [| INDEX...]...
 /// local ADDRESS
 /// ```
@@ -50,15 +51,17 @@ pub fn world(text: &str) -> World {
             }
             "source" => {
                 let (address, len) = word().and_then(|w| w.split_once('/')).expect("ADDRESS/LEN");
-                let mut source = source(address.parse().expect(line), number(Some(len)));
+                let net = mapped_net(format!("{address}/{len}").parse().expect(line));
+                let mut source = source(one_form(address), net.prefix_len());
                 while let Some(flag) = word() {
                     match flag {
                         "deprecated" => source.state = AddressState::Deprecated,
                         "tentative" => source.state = AddressState::Tentative,
                         "temporary" => source.temporary = true,
+                        "secondary" => source.secondary = true,
                         "shared" => source.carried = false,
                         "until" => source.valid_until = Deadline::at(Time(number(word()))),
-                        "from" => source.advertisers.push(word().expect(line).parse().expect(line)),
+                        "from" => source.advertisers.push(one_form(word().expect(line))),
                         _ => panic!("{line}: {flag}"),
                     }
                 }
@@ -66,24 +69,26 @@ pub fn world(text: &str) -> World {
             }
             "route" => {
                 let mut route = Route {
-                    prefix: word().expect(line).parse().expect(line),
+                    prefix: mapped_net(word().expect(line).parse().expect(line)),
                     next_hop: NextHop::OnLink,
                     preference: RouterPreference::Medium,
                     metric: 0,
                     reachable: true,
                     origin: Origin::Network,
                     kernel_decides: false,
+                    preferred_source: None,
                     valid_until: Deadline::NEVER,
                 };
                 while let Some(flag) = word() {
                     match flag {
-                        "via" => route.next_hop = NextHop::Router(word().expect(line).parse().expect(line)),
+                        "via" => route.next_hop = NextHop::Router(one_form(word().expect(line))),
                         "low" => route.preference = RouterPreference::Low,
                         "high" => route.preference = RouterPreference::High,
                         "metric" => route.metric = number(word()),
                         "unreachable" => route.reachable = false,
                         "admin" => route.origin = Origin::Administrator,
                         "kernel" => route.kernel_decides = true,
+                        "src" => route.preferred_source = Some(one_form(word().expect(line))),
                         "until" => route.valid_until = Deadline::at(Time(number(word()))),
                         _ => panic!("{line}: {flag}"),
                     }
@@ -99,7 +104,7 @@ pub fn world(text: &str) -> World {
                     .collect();
                 world.views.push(View { id, groups });
             }
-            "local" => world.local_addresses.push(word().expect(line).parse().expect(line)),
+            "local" => world.local_addresses.push(one_form(word().expect(line))),
             other => panic!("{line}: {other}"),
         }
     }
@@ -112,10 +117,16 @@ fn source(address: Ipv6Addr, prefix_len: u8) -> Source {
         prefix_len,
         state: AddressState::Preferred,
         temporary: false,
+        secondary: false,
         valid_until: Deadline::NEVER,
         carried: true,
         advertisers: Vec::new(),
     }
+}
+
+/// An address of either family, in the one form.
+fn one_form(text: &str) -> Ipv6Addr {
+    mapped(text.parse().expect(text))
 }
 
 fn number<N: std::str::FromStr>(word: Option<&str>) -> N {

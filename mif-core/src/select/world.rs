@@ -6,7 +6,7 @@ use ipnet::Ipv6Net;
 use mif_common::abi::PvdIndex;
 use serde::{Deserialize, Serialize};
 
-use crate::{time::Deadline, wire::RouterPreference};
+use crate::{family::as_written, time::Deadline, wire::RouterPreference};
 
 /// All that a selection depends on.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
@@ -14,6 +14,7 @@ pub struct World {
     /// The PvDs, in any order; their indices differ.
     pub pvds: Vec<Pvd>,
     /// Every address of the host, also tentative ones: destinations that are the host itself.
+    #[serde(with = "as_written::addresses")]
     pub local_addresses: Vec<Ipv6Addr>,
     /// The views with groups of their own. View 0, which has all PvDs in one group, is not listed.
     pub views: Vec<View>,
@@ -44,7 +45,7 @@ pub struct Pvd {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
-    /// A router, by its advertisements.
+    /// A router, by its advertisements, or a DHCP server.
     Network,
     /// The administrator: a static route, an address set by hand, a bridge, a tunnel.
     Administrator,
@@ -66,6 +67,7 @@ pub enum AddressState {
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Source {
     /// The address, not link-local.
+    #[serde(with = "as_written::address")]
     pub address: Ipv6Addr,
     /// For rule 8: the length of the part that is not interface ID (RFC 6724 §2.2).
     pub prefix_len: u8,
@@ -73,11 +75,15 @@ pub struct Source {
     pub state: AddressState,
     /// A temporary address (RFC 8981), for rule 7.
     pub temporary: bool,
+    /// An IPv4 address beside the first of its subnet (IFA_F_SECONDARY), which the kernel does not choose by itself.
+    pub secondary: bool,
     /// When it becomes invalid.
     pub valid_until: Deadline,
     /// Of the PvDs that own this address, this one carries its packets (exactly one PvD says so).
     pub carried: bool,
-    /// The routers that advertised a prefix of it, for rule 5.5; empty where unknown.
+    /// The routers that advertised a prefix of it, for rule 5.5; empty where unknown. An IPv4 gateway stands for the
+    /// subnet that it is in.
+    #[serde(with = "as_written::addresses")]
     pub advertisers: Vec<Ipv6Addr>,
 }
 
@@ -88,13 +94,14 @@ pub enum NextHop {
     /// To the destination itself.
     OnLink,
     /// To this router.
-    Router(Ipv6Addr),
+    Router(#[serde(with = "as_written::address")] Ipv6Addr),
 }
 
 /// A route of a PvD.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Route {
     /// The destinations.
+    #[serde(with = "as_written::net")]
     pub prefix: Ipv6Net,
     /// Where to.
     pub next_hop: NextHop,
@@ -107,9 +114,12 @@ pub struct Route {
     pub reachable: bool,
     /// Who says so.
     pub origin: Origin,
-    /// A route that refuses or that names a source of its own (blackhole, unreachable, prohibit, `src`): the
-    /// kernel's answer stands, whatever PvDs could do.
+    /// A route that refuses or that names a source which the PvD does not have (blackhole, unreachable, prohibit, `src`):
+    /// the kernel's answer stands, whatever PvDs could do.
     pub kernel_decides: bool,
+    /// The one source that goes with this route (RTA_PREFSRC), if it names one.
+    #[serde(with = "as_written::optional")]
+    pub preferred_source: Option<Ipv6Addr>,
     /// When it ends.
     pub valid_until: Deadline,
 }

@@ -14,7 +14,10 @@ use mif_common::{
     abi::{self, config_flags},
     decide::{self, Rule, Socket},
 };
-use mif_core::select::host::HostTables;
+use mif_core::{
+    family::{Family, mapped},
+    select::host::HostTables,
+};
 
 use super::{
     Global,
@@ -57,7 +60,7 @@ pub struct Args {
     cgroup: Option<PathBuf>,
     /// For a socket that is bound to this address
     #[arg(long, value_name = "ADDR")]
-    source: Option<Ipv6Addr>,
+    source: Option<IpAddr>,
     /// For a socket that is bound to this interface
     #[arg(long, value_name = "IF")]
     interface: Option<String>,
@@ -69,7 +72,7 @@ pub struct Args {
 /// A destination; the zone of a link-local one does not matter here, such destinations are left alone.
 fn destination(text: &str) -> Result<IpAddr, String> {
     let address = text.split_once('%').map_or(text, |(address, _)| address);
-    address.parse().map_err(|_| "expected an IPv6 address, such as 2001:db8::1".into())
+    address.parse().map_err(|_| "expected an address, such as 2001:db8::1 or 192.0.2.1".into())
 }
 
 /// What is asked.
@@ -85,21 +88,20 @@ struct Question<'a> {
 /// # Errors
 /// When there is no installation, or cgroup or interface do not exist.
 pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
-    let destination = match args.destination {
-        IpAddr::V6(destination) => destination,
-        IpAddr::V4(destination) => {
-            bail!(
-                "{destination} is an IPv4 address: IPv4 is not handled yet, it is left alone; ask about an IPv6 one"
-            )
-        }
-    };
+    let destination = mapped(args.destination);
+    if let Some(source) = args.source
+        && Family::of(mapped(source)) != Family::of(destination)
+    {
+        bail!("{source} and {} are of two families: no packet has both", args.destination);
+    }
     let reader = Reader::open(global)?;
     let cgroup = match &args.cgroup {
         Some(named) => Some(cgroups::resolve(named)?),
         None => cgroups::own(),
     };
     let ifindex = args.interface.as_deref().map(ifindex).transpose()?.unwrap_or(0);
-    let question = Question { destination, cgroup: cgroup.as_deref(), source: args.source, ifindex };
+    let question =
+        Question { destination, cgroup: cgroup.as_deref(), source: args.source.map(mapped), ifindex };
     output::show(&explain(&reader, &question)?, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -132,8 +134,12 @@ fn explain(reader: &Reader, question: &Question<'_>) -> Result<Report> {
             tables.policies.insert(id, policy);
         }
     }
-    let rule = Rule::of(&tables, &config, &ancestry);
+    let rule = Rule::of(&tables, &config, &question.destination.into(), &ancestry);
     fetch(maps, &mut tables, rule.view, question)?;
+    let foreign = match Family::of(question.destination) {
+        Family::Ipv4 => config_flags::FOREIGN_RULES_IPV4,
+        Family::Ipv6 => config_flags::FOREIGN_RULES_IPV6,
+    };
     let socket = Socket {
         destination: question.destination.into(),
         source: question.source.map_or(Addr::UNSPECIFIED, Addr::from),
@@ -151,7 +157,7 @@ fn explain(reader: &Reader, question: &Question<'_>) -> Result<Report> {
             source: question.source,
             ifindex: question.ifindex,
             rule,
-            foreign_rules: rule.cgroup == 0 && config.flags & config_flags::FOREIGN_RULES != 0,
+            foreign_rules: rule.cgroup == 0 && config.flags & foreign != 0,
         },
         &decide::connect(&tables, &rule, &socket),
         &decide::sendmsg(&tables, &rule, &socket),
@@ -167,6 +173,10 @@ fn fetch(maps: &Maps, tables: &mut HostTables, view: u32, question: &Question<'_
     }
     if let Some(source) = question.source {
         fetch_source(maps, tables, view, source)?;
+    }
+    let interface = abi::Member::interface(view, question.ifindex);
+    if maps.permits(view, interface.pvd)? {
+        tables.tables.members.insert((view, interface.pvd), 0);
     }
     Ok(())
 }

@@ -6,10 +6,11 @@
 use std::{
     fmt::{self, Display},
     io::{self, Write as _},
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv6Addr},
 };
 
 use anstyle::{AnsiColor, Style};
+use mif_core::family::shown;
 use serde::Serialize;
 
 use super::format::printable;
@@ -85,7 +86,13 @@ macro_rules! plain_cells {
     )*};
 }
 
-plain_cells!(&str, String, u32, u64, Ipv6Addr, Mode);
+plain_cells!(&str, String, u32, u64, IpAddr, Mode);
+
+impl From<Ipv6Addr> for Cell {
+    fn from(address: Ipv6Addr) -> Self {
+        shown(address).into()
+    }
+}
 
 impl Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

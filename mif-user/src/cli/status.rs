@@ -135,7 +135,8 @@ fn daemon(reader: &Reader) -> Daemon {
 /// The mode of processes without a policy: as configured, and as it works.
 fn modes(config: &abi::Config) -> (Mode, Mode) {
     let mode = abi::Mode::from_raw(config.mode).into();
-    (mode, if config.flags & config_flags::FOREIGN_RULES != 0 { Mode::Observe } else { mode })
+    let foreign = config_flags::FOREIGN_RULES_IPV4 | config_flags::FOREIGN_RULES_IPV6;
+    (mode, if config.flags & foreign != 0 { Mode::Observe } else { mode })
 }
 
 /// The interfaces that the state file names, and those that tc egress is attached to.
@@ -284,7 +285,7 @@ mod tests {
     fn foreign_rules_make_the_default_observe() {
         for (mode, flags, expected) in [
             (abi::Mode::Prefer, 0, (Mode::Prefer, Mode::Prefer)),
-            (abi::Mode::Prefer, config_flags::FOREIGN_RULES, (Mode::Prefer, Mode::Observe)),
+            (abi::Mode::Prefer, config_flags::FOREIGN_RULES_IPV4, (Mode::Prefer, Mode::Observe)),
             (abi::Mode::Strict, config_flags::STRICT | config_flags::POLICIES, (Mode::Strict, Mode::Strict)),
         ] {
             let config = abi::Config { mode: mode as u32, flags, ..abi::Config::default() };

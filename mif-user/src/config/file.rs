@@ -77,6 +77,29 @@ impl TryFrom<String> for ForeignRulesName {
 #[serde(deny_unknown_fields)]
 struct FileInterface {
     metric: Option<u32>,
+    #[serde(default)]
+    ipv4: Ipv4Name,
+}
+
+/// Whether an interface's IPv4 is a PvD of its own.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(try_from = "String")]
+enum Ipv4Name {
+    #[default]
+    Apart,
+    Merge,
+}
+
+impl TryFrom<String> for Ipv4Name {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        match name.as_str() {
+            "apart" => Ok(Self::Apart),
+            "merge" => Ok(Self::Merge),
+            _ => Err(format!("`{name}` is not known here, expected `apart` or `merge`")),
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -237,7 +260,9 @@ impl File {
             interface: self
                 .interface
                 .into_iter()
-                .map(|(InterfaceName(name), FileInterface { metric })| (name, Interface { metric }))
+                .map(|(InterfaceName(name), FileInterface { metric, ipv4 })| {
+                    (name, Interface { metric, merge_ipv4: matches!(ipv4, Ipv4Name::Merge) })
+                })
                 .collect(),
             bpffs: path(self.bpffs, defaults.bpffs),
             cgroup: self.cgroup.map(|AbsolutePath(path)| path),

@@ -26,7 +26,7 @@ fn an_empty_file_is_the_default() {
 /// As it stands, and with each commented key in force: what it shows as a default is the default.
 #[test]
 fn the_example() {
-    let interface = |metric| BTreeMap::from([("wan0".to_owned(), Interface { metric })]);
+    let interface = |metric| BTreeMap::from([("wan0".to_owned(), Interface { metric, merge_ipv4: false })]);
     let expected = Config { policies: example_policies(), interface: interface(None), ..Config::default() };
     assert_eq!(Config::parse(EXAMPLE), Ok(expected.clone()));
 

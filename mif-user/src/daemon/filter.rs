@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mif_core::pvd::event::{Event, RouteProtocol};
+use mif_core::{
+    family::{Family, is_default_route},
+    pvd::event::{Event, RouteProtocol},
+};
 
 /// The filter, with the names it has seen.
 #[derive(Debug)]
@@ -83,10 +86,11 @@ impl Filter {
         if route.refuses || self.takes(route.ifindex) {
             return Some(route);
         }
-        if route.prefix.prefix_len() == 0 {
+        if is_default_route(route.prefix) {
             return None;
         }
-        if route.protocol == RouteProtocol::RouterAdvertisement {
+        let by_network = matches!(route.protocol, RouteProtocol::RouterAdvertisement | RouteProtocol::Dhcp);
+        if by_network || Family::of_net(route.prefix) == Family::Ipv4 {
             route.protocol = RouteProtocol::Other(0);
         }
         Some(route)
@@ -135,6 +139,7 @@ mod tests {
             dad_failed: false,
             deprecated: false,
             temporary: false,
+            secondary: false,
             permanent: true,
             valid_until: Deadline::NEVER,
             preferred_until: Deadline::NEVER,

@@ -25,7 +25,7 @@ impl Daemon<'_> {
         match message {
             Message::Event(event) => self.event(event),
             Message::ForeignRules(rules) => {
-                self.owner.foreign_rules(rules.into_iter().map(|rule| rule.text).collect());
+                self.owner.foreign_rules(rules);
                 self.state_is_stale(clock::now());
             }
             Message::RouterAdvertisement(message) if self.synchronised => self.advertisement(message),

@@ -46,6 +46,8 @@ pub struct Options {
     pub named_interfaces: Vec<Named>,
     /// Configured metrics by interface name.
     pub metrics: BTreeMap<String, u32>,
+    /// Interfaces whose IPv4 belongs to their IPv6 PvD.
+    pub merge_ipv4: Vec<String>,
     /// The mode of processes without a policy.
     pub mode: Mode,
     /// Only observe them while foreign policy rules exist.
@@ -64,6 +66,10 @@ impl Options {
     /// What the configuration says, for these pins.
     #[must_use]
     pub fn new(config: Config, pins: PathBuf, detach_on_exit: bool) -> Self {
+        let merged = |(name, interface): (&String, &crate::config::Interface)| {
+            interface.merge_ipv4.then(|| name.clone())
+        };
+        let merge_ipv4 = config.interface.iter().filter_map(merged).collect();
         let metric = |(name, interface): (String, crate::config::Interface)| Some((name, interface.metric?));
         let policy = |policy: crate::config::Policy| ConfiguredPolicy {
             cgroup: policy.cgroup.into(),
@@ -79,6 +85,7 @@ impl Options {
             interfaces: config.interfaces.into_iter().collect(),
             ignore_interfaces: config.ignore_interfaces.into_iter().collect(),
             metrics: config.interface.into_iter().filter_map(metric).collect(),
+            merge_ipv4,
             mode: config.mode.into(),
             observe_foreign_rules: config.foreign_rules == ForeignRules::Observe,
             sizes: Sizes {

@@ -7,6 +7,7 @@ use std::{
 
 use mif_common::abi::{self, config_flags};
 use mif_core::{
+    family::Family,
     pvd::{Change, FindError, Preferences, PvdSet, PvdSnapshot, event::Event},
     select::{
         compile::compile,
@@ -21,6 +22,7 @@ use tracing::{error, info, warn};
 use crate::{
     kernel::{maps::MapsError, pins::Installation},
     mode::Mode,
+    net::netlink::RuleInfo,
     policy::{self, Groups, Policies},
 };
 
@@ -57,7 +59,7 @@ pub struct Owner {
     installation: Installation,
     /// What the maps hold.
     stored: Tables,
-    foreign_rules: Vec<String>,
+    foreign_rules: Vec<RuleInfo>,
     /// What the last commit could not do.
     problems: Vec<String>,
     with_default_router: BTreeSet<u32>,
@@ -123,7 +125,7 @@ impl Owner {
     }
 
     /// The foreign policy rules are these now.
-    pub fn foreign_rules(&mut self, rules: Vec<String>) {
+    pub fn foreign_rules(&mut self, rules: Vec<RuleInfo>) {
         if rules != self.foreign_rules {
             for rule in &rules {
                 info!("foreign policy rule: {rule}");
@@ -168,7 +170,7 @@ impl Owner {
 
     /// The foreign policy rules.
     #[must_use]
-    pub fn current_foreign_rules(&self) -> &[String] {
+    pub fn current_foreign_rules(&self) -> &[RuleInfo] {
         &self.foreign_rules
     }
 
@@ -344,8 +346,13 @@ impl Owner {
         if self.policies.any_strict() {
             flags |= config_flags::STRICT;
         }
-        if self.host.observe_foreign_rules && !self.foreign_rules.is_empty() {
-            flags |= config_flags::FOREIGN_RULES;
+        let foreign =
+            |family| self.host.observe_foreign_rules && self.foreign_rules.iter().any(|r| r.family == family);
+        if foreign(Family::Ipv6) {
+            flags |= config_flags::FOREIGN_RULES_IPV6;
+        }
+        if foreign(Family::Ipv4) {
+            flags |= config_flags::FOREIGN_RULES_IPV4;
         }
         let maps = &mut self.installation.maps;
         let config = abi::Config {

@@ -110,7 +110,7 @@ impl Daemon<'_> {
             started: self.started,
             written: now,
             mode: self.options.mode,
-            foreign_rules: self.owner.current_foreign_rules().to_vec(),
+            foreign_rules: self.owner.current_foreign_rules().iter().map(ToString::to_string).collect(),
             foreign_rules_observed: self.options.observe_foreign_rules,
             links: self.links.values().map(link).collect(),
             pvds: self.owner.snapshot(now),

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr, path::PathBuf, sync::Arc, time::
 
 use anyhow::{Context as _, Result};
 use mif_core::{
+    family,
     pvd::{Limits, Preferences, PvdSet},
     time::{Deadline, Time},
 };
@@ -136,6 +137,7 @@ impl<'a> Daemon<'a> {
             netns_cookie: clock::netns_cookie().context("cannot read the network namespace's cookie")?,
         };
         let mut set = PvdSet::new(Limits { max_pvds: options.sizes.pvds - 1 });
+        set.merge_ipv4(options.merge_ipv4.iter().cloned());
         // The places that the PvDs had: the counters in STATS stay theirs.
         let (state, warning) = State::read_or_set_aside(&options.state_dir);
         if let Some(warning) = warning {
@@ -261,7 +263,7 @@ impl<'a> Daemon<'a> {
         if self.synchronised {
             let committed = self.owner.commit(now);
             for &(ifindex, router) in &committed.new_next_hops {
-                if let Err(error) = neighbour::resolve(ifindex, router) {
+                if let Err(error) = neighbour::resolve(ifindex, family::shown(router)) {
                     debug!("{router} on {}: {error}", self.filter.name(ifindex).unwrap_or("?"));
                 }
             }

@@ -7,6 +7,7 @@ use mif_common::{
     Reason,
     abi::{Event, Hook},
 };
+use mif_core::family::shown;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
@@ -33,8 +34,8 @@ pub fn notice(event: &Event, names: &impl Names) -> Notice {
         hook: Hook::name(event.hook).into(),
         reason: reason.map_or_else(|| format!("reason {}", event.reason), |reason| reason.name().into()),
         pvd: names.pvd(event.pvd),
-        source: event.source.into(),
-        destination: event.destination.into(),
+        source: shown(event.source.into()),
+        destination: shown(event.destination.into()),
         interface: names.interface(event.ifindex),
         cgroup: names.cgroup(event.cgroup),
         pid: (event.pid != 0).then_some(event.pid),

@@ -10,7 +10,7 @@ use mif_common::{limits, reason};
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("MIF_EBPF_OBJECT"));
 
 /// The cgroup programs, by their names in the object.
-pub const CGROUP_PROGRAMS: [&str; 2] = ["connect6", "sendmsg6"];
+pub const CGROUP_PROGRAMS: [&str; 6] = ["connect4", "connect6", "sendmsg4", "sendmsg6", "bind4", "bind6"];
 
 /// The tc program, by its name in the object.
 pub const EGRESS_PROGRAM: &str = "egress";

@@ -5,7 +5,7 @@
 //! packet's dst). So the kernel is asked to resolve every router as soon as the tables name it; from then on the entry is
 //! there, at least as STALE, which sends at once.
 
-use std::{io, net::Ipv6Addr};
+use std::{io, net::IpAddr};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
@@ -19,13 +19,17 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 ///
 /// # Errors
 /// When no socket can be made or the request cannot be sent.
-pub fn resolve(ifindex: u32, address: Ipv6Addr) -> io::Result<()> {
+pub fn resolve(ifindex: u32, address: IpAddr) -> io::Result<()> {
     let mut body = NeighbourMessage::default();
-    body.header.family = AddressFamily::Inet6;
+    let (family, address) = match address {
+        IpAddr::V4(address) => (AddressFamily::Inet, NeighbourAddress::Inet(address)),
+        IpAddr::V6(address) => (AddressFamily::Inet6, NeighbourAddress::Inet6(address)),
+    };
+    body.header.family = family;
     body.header.ifindex = ifindex;
     // What this message does not say of being a router, the kernel takes back (NEIGH_UPDATE_F_OVERRIDE_ISROUTER).
     body.header.flags = NeighbourFlags::Use | NeighbourFlags::Router;
-    body.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)));
+    body.attributes.push(NeighbourAttribute::Destination(address));
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_CREATE;
     let payload = NetlinkPayload::from(RouteNetlinkMessage::NewNeighbour(body));

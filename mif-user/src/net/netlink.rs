@@ -40,6 +40,9 @@ const DATAGRAM: usize = 64 << 10;
 /// What is subscribed to, as bits of `sockaddr_nl.nl_groups`.
 const GROUPS: u32 = group(libc::RTNLGRP_LINK)
     | group(libc::RTNLGRP_NEIGH)
+    | group(libc::RTNLGRP_IPV4_IFADDR)
+    | group(libc::RTNLGRP_IPV4_ROUTE)
+    | group(libc::RTNLGRP_IPV4_RULE)
     | group(libc::RTNLGRP_IPV6_IFADDR)
     | group(libc::RTNLGRP_IPV6_ROUTE)
     | group(libc::RTNLGRP_IPV6_RULE);

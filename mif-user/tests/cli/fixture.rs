@@ -243,6 +243,11 @@ pub fn two_pvds(host: &Host) -> Installation {
         Op::PutSource(address("2001:db8:b::10"), source(2, "fe80::b")),
         Op::PutMember(1, 2, 0),
         Op::PutDecision(0, all, decision(1, "2001:db8:a::10", "fe80::a")),
+        Op::PutDecision(
+            0,
+            mif_core::family::IPV4,
+            abi::Decision { verdict: abi::Verdict::None as u32, ..abi::Decision::default() },
+        ),
         Op::PutDecision(1, all, decision(2, "2001:db8:b::10", "fe80::b")),
     ] {
         maps.apply(&op).expect("it fits");
@@ -300,6 +305,7 @@ fn snapshot(index: u32, router: &str, source: &str) -> PvdSnapshot {
             prefix_len: 64,
             state: AddressState::Preferred,
             temporary: false,
+            secondary: false,
             valid_until: Deadline::NEVER,
             carried: true,
             advertisers: vec![],

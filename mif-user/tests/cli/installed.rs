@@ -15,7 +15,7 @@ fn status_without_a_daemon() {
     for expected in [
         "not running; the kernel goes on with what it was told",
         "mode      prefer",
-        &format!("connect6, sendmsg6 at cgroup {}", host.cgroup.display()),
+        &format!("connect4, connect6, sendmsg4, sendmsg6, bind4, bind6 at cgroup {}", host.cgroup.display()),
         "egress at lo",
         "something to look at",
         "checksum: 3",
@@ -156,7 +156,8 @@ fn explanations() {
             json!(["apply", "applied", "lo/fe80::a", "2001:db8:a::10"]),
         ),
         (vec!["fe80::1%lo"], "prefer", json!(["pass", "not-ours", null, null])),
-        (vec!["::ffff:192.0.2.1"], "prefer", json!(["pass", "ipv4", null, null])),
+        (vec!["::ffff:192.0.2.1"], "prefer", json!(["pass", "no-decision", null, null])),
+        (vec!["192.0.2.1"], "prefer", json!(["pass", "no-decision", null, null])),
     ] {
         let report = host.run([&["explain", "--json"], arguments.as_slice()].concat()).json();
         assert_eq!(report["rule"]["mode"], json!(mode), "{arguments:?}");
@@ -204,7 +205,10 @@ fn maps_decoded() {
     let maps = host.run(["map", "--json"]).json();
     assert_eq!(maps["config"]["strict"], json!(true));
     assert_eq!(maps["policy"][0]["mode"], json!("strict"));
-    assert_eq!(maps["view"], json!([{"view": 1, "pvd": "lo/fe80::b", "pvd_index": 2, "group": 0}]));
+    assert_eq!(
+        maps["view"],
+        json!([{"view": 1, "pvd": "lo/fe80::b", "pvd_index": 2, "interface": null, "ifindex": 0, "group": 0}])
+    );
     assert_eq!(maps["source"][0]["valid_seconds"], json!(null), "for ever");
     assert_eq!(maps["decision"][0]["next_hop"], json!("fe80::a"));
     assert_eq!(maps["pvd"][1]["explicit"], json!(true));

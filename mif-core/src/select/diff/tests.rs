@@ -112,6 +112,13 @@ proptest! {
     }
 }
 
+fn member(pvd: u32) -> String {
+    match pvd.checked_sub(abi::Member::INTERFACE) {
+        Some(ifindex) => format!("interface {ifindex}"),
+        None => pvd.to_string(),
+    }
+}
+
 #[test]
 fn the_order_of_changes() {
     let old = compile(&world(
@@ -135,11 +142,11 @@ fn the_order_of_changes() {
         .map(|op| match op {
             Op::PutPvd(pvd, _) => format!("put pvd {pvd}"),
             Op::PutSource(address, _) => format!("put source {address}"),
-            Op::PutMember(view, pvd, _) => format!("put member {view} {pvd}"),
+            Op::PutMember(view, pvd, _) => format!("put member {view} {}", member(*pvd)),
             Op::PutDecision(view, prefix, decision) => format!("put {view} {prefix} {}", decision.pvd),
             Op::DeletePvd(pvd) => format!("delete pvd {pvd}"),
             Op::DeleteSource(address) => format!("delete source {address}"),
-            Op::DeleteMember(view, pvd) => format!("delete member {view} {pvd}"),
+            Op::DeleteMember(view, pvd) => format!("delete member {view} {}", member(*pvd)),
             Op::DeleteDecision(view, prefix) => format!("delete {view} {prefix}"),
         })
         .collect();
@@ -148,6 +155,7 @@ fn the_order_of_changes() {
         "put source 2001:db8:b::1",
         "put source 2001:db8:c::1",
         "put member 1 2",
+        "put member 1 interface 3",
         "put 0 2001:db8:b::1/128 0",
         "put 0 2001:db8:c::1/128 0",
         "put 1 2001:db8:b::1/128 0",
@@ -160,6 +168,7 @@ fn the_order_of_changes() {
         "delete 0 2001:db8:a::1/128",
         "delete 1 2001:db8:a::1/128",
         "delete member 1 1",
+        "delete member 1 interface 2",
         "delete source 2001:db8:a::1",
     ];
     assert_eq!(found, expected);

@@ -66,7 +66,8 @@ fn two_uplinks() {
             ("::1", "pass", None),
             ("fe80::1", "pass", None),
             ("ff02::1", "pass", None),
-            ("::ffff:192.0.2.1", "pass", None),
+            ("::ffff:192.0.2.1", "none", None),
+            ("::ffff:127.0.0.1", "pass", None),
         ],
     );
 }

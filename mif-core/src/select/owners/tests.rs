@@ -66,7 +66,8 @@ fn pvds_and_members() {
     let present = pvd_flags::PRESENT;
     assert_eq!(pvds, [(1, 2, present | pvd_flags::EXPLICIT), (7, 3, present | pvd_flags::ADMINISTRATOR)]);
     let members: Vec<((u32, PvdIndex), u32)> = members(&world).into_iter().collect();
-    assert_eq!(members, [((1, 1), 1), ((1, 7), 0)]);
+    let interface = |ifindex| Member::interface(1, ifindex).pvd;
+    assert_eq!(members, [((1, 1), 1), ((1, 7), 0), ((1, interface(2)), 1), ((1, interface(3)), 0)]);
 }
 
 /// RFC 8028 §3.2: only where routers share a link does a packet need to be told its router.

@@ -6,6 +6,7 @@ use ipnet::Ipv6Net;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::{
+    family::IPV4,
     select::{
         policy_table::{PolicyTable, SCOPE_BOUNDARIES},
         prefix::{Prefix, common_bits},
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// Addresses of every label and scope, some of them close to each other.
-const BASES: [&str; 14] = [
+const BASES: [&str; 17] = [
     "2001:db8:1:1::",
     "2001:db8:1:8000::",
     "2001:db8:a::",
@@ -32,10 +33,14 @@ const BASES: [&str; 14] = [
     "::c000:201",
     "a000::",
     "fe80::",
+    "::ffff:192.0.2.0",
+    "::ffff:192.0.2.128",
+    "::ffff:10.0.0.0",
 ];
 
 /// Lengths at which something begins or ends.
-const LENGTHS: [u8; 19] = [0, 1, 3, 7, 8, 10, 16, 32, 33, 47, 48, 49, 63, 64, 65, 96, 126, 127, 128];
+const LENGTHS: [u8; 22] =
+    [0, 1, 3, 7, 8, 10, 16, 32, 33, 47, 48, 49, 63, 64, 65, 95, 96, 97, 120, 126, 127, 128];
 
 /// An address near one of a few bases, so that prefixes nest and sources share many bits.
 pub fn address() -> impl Strategy<Value = Ipv6Addr> {
@@ -63,12 +68,14 @@ fn source() -> impl Strategy<Value = Source> {
         1 => Just(AddressState::Deprecated),
         1 => Just(AddressState::Tentative),
     ];
-    (address(), length(), state, any::<bool>(), deadline(), any::<bool>(), vec(router(), 0..3)).prop_map(
-        |(address, prefix_len, state, temporary, valid_until, carried, advertisers)| Source {
+    let kinds = (any::<bool>(), prop::bool::weighted(0.2));
+    (address(), length(), state, kinds, deadline(), any::<bool>(), vec(router(), 0..3)).prop_map(
+        |(address, prefix_len, state, (temporary, secondary), valid_until, carried, advertisers)| Source {
             address,
             prefix_len,
             state,
             temporary,
+            secondary,
             valid_until,
             carried,
             advertisers,
@@ -83,26 +90,53 @@ fn origin() -> impl Strategy<Value = Origin> {
 fn route() -> impl Strategy<Value = Route> {
     let prefix = prop_oneof![
         1 => Just(Ipv6Net::default()),
-        2 => (address(), length()).prop_map(|(address, len)| Ipv6Net::new_assert(address, len)),
+        1 => Just(IPV4),
+        3 => (address(), length()).prop_map(|(address, len)| Ipv6Net::new_assert(address, len)),
     ];
     let next_hop = prop_oneof![1 => Just(NextHop::OnLink), 2 => router().prop_map(NextHop::Router)];
     let preference = select(&[RouterPreference::Low, RouterPreference::Medium, RouterPreference::High][..]);
     let kernel = prop::bool::weighted(0.1);
     (prefix, next_hop, preference, 0..3u32, prop::bool::weighted(0.75), origin(), kernel, deadline())
         .prop_map(|(prefix, next_hop, preference, metric, reachable, origin, kernel_decides, valid_until)| {
-            Route { prefix, next_hop, preference, metric, reachable, origin, kernel_decides, valid_until }
+            Route {
+                prefix,
+                next_hop,
+                preference,
+                metric,
+                reachable,
+                origin,
+                kernel_decides,
+                preferred_source: None,
+                valid_until,
+            }
         })
 }
 
 fn pvd() -> impl Strategy<Value = Pvd> {
     let no_internet = prop::bool::weighted(0.2);
-    (1..4u32, origin(), any::<bool>(), no_internet, vec(source(), 0..4), vec(route(), 0..6), deadline())
-        .prop_map(|(ifindex, origin, explicit, no_internet, mut sources, routes, valid_until)| {
-            // A PvD has an address once.
-            let mut seen = BTreeSet::new();
-            sources.retain(|source| seen.insert(source.address));
-            Pvd { index: 0, ifindex, origin, explicit, no_internet, sources, routes, valid_until }
-        })
+    let named = vec(prop::option::weighted(0.2, 0..5usize), 6);
+    (
+        1..4u32,
+        origin(),
+        any::<bool>(),
+        no_internet,
+        vec(source(), 0..4),
+        (vec(route(), 0..6), named),
+        deadline(),
+    )
+        .prop_map(
+            |(ifindex, origin, explicit, no_internet, mut sources, (mut routes, named), valid_until)| {
+                // A PvD has an address once.
+                let mut seen = BTreeSet::new();
+                sources.retain(|source| seen.insert(source.address));
+                // Some routes name a source, some of those one that the PvD does not have.
+                for (route, named) in routes.iter_mut().zip(named) {
+                    route.preferred_source = named
+                        .map(|place| sources.get(place).map_or(Ipv6Addr::LOCALHOST, |source| source.address));
+                }
+                Pvd { index: 0, ifindex, origin, explicit, no_internet, sources, routes, valid_until }
+            },
+        )
 }
 
 /// A world of up to `most` PvDs, some of them twins but for their index, and up to three views, which may name a PvD

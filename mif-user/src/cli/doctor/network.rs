@@ -49,7 +49,7 @@ fn foreign_rules() -> Result<Vec<String>> {
         let heard = async {
             while let Some(message) = receiver.recv().await {
                 if let Message::ForeignRules(rules) = message {
-                    return Ok(rules.into_iter().map(|rule| rule.text).collect());
+                    return Ok(rules.iter().map(ToString::to_string).collect());
                 }
             }
             Err(anyhow!("the kernel told none"))

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
@@ -11,7 +11,7 @@ use mif_common::{
     abi::{self, DEFAULT_VIEW, decision_flags},
     decide::{Outcome, Rule, Tables as _, Verdict},
 };
-use mif_core::{select::host::HostTables, time::Time};
+use mif_core::{family::shown, select::host::HostTables, time::Time};
 use serde::Serialize;
 
 use super::super::{
@@ -36,7 +36,7 @@ pub(super) struct Asked<'a> {
 /// The answer.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    destination: Ipv6Addr,
+    destination: IpAddr,
     cgroup: Option<PathBuf>,
     rule: RuleReport,
     bound: Option<Bound>,
@@ -58,7 +58,7 @@ struct RuleReport {
 
 #[derive(Debug, Serialize)]
 struct Bound {
-    source: Option<Ipv6Addr>,
+    source: Option<IpAddr>,
     interface: Option<String>,
     ifindex: u32,
 }
@@ -68,10 +68,10 @@ struct DecisionReport {
     verdict: &'static str,
     pvd: Option<String>,
     pvd_index: u32,
-    source: Option<Ipv6Addr>,
+    source: Option<IpAddr>,
     interface: Option<String>,
     ifindex: u32,
-    next_hop: Option<Ipv6Addr>,
+    next_hop: Option<IpAddr>,
     on_link: bool,
     administrator: bool,
     local: bool,
@@ -84,7 +84,7 @@ struct SourceReport {
     pvd_index: u32,
     interface: Option<String>,
     ifindex: u32,
-    next_hop: Option<Ipv6Addr>,
+    next_hop: Option<IpAddr>,
     on_link_bits: u32,
     valid_seconds: Option<u64>,
 }
@@ -96,7 +96,7 @@ struct OutcomeReport {
     text: &'static str,
     pvd: Option<String>,
     pvd_index: u32,
-    source: Option<Ipv6Addr>,
+    source: Option<IpAddr>,
     interface: Option<String>,
     ifindex: u32,
 }
@@ -105,7 +105,7 @@ struct OutcomeReport {
 struct PathReport {
     interface: Option<String>,
     ifindex: u32,
-    next_hop: Option<Ipv6Addr>,
+    next_hop: Option<IpAddr>,
 }
 
 /// Puts names to the numbers.
@@ -123,7 +123,7 @@ pub(super) fn build(
     let owner = asked.source.and_then(|source| tables.source(&source.into()));
     let now = Time(tables.now);
     Report {
-        destination: asked.destination,
+        destination: shown(asked.destination),
         cgroup: asked.cgroup.map(Path::to_owned),
         rule: RuleReport {
             view: rule.view,
@@ -133,7 +133,7 @@ pub(super) fn build(
             foreign_rules: asked.foreign_rules,
         },
         bound: (asked.source.is_some() || asked.ifindex != 0).then(|| Bound {
-            source: asked.source,
+            source: asked.source.map(shown),
             interface: names.link(asked.ifindex),
             ifindex: asked.ifindex,
         }),
@@ -218,8 +218,8 @@ fn abi_addr(address: Ipv6Addr) -> mif_common::Addr {
     address.into()
 }
 
-fn specified(address: mif_common::Addr) -> Option<Ipv6Addr> {
-    (!address.is_unspecified()).then(|| address.into())
+fn specified(address: mif_common::Addr) -> Option<IpAddr> {
+    (!address.is_unspecified()).then(|| shown(address.into()))
 }
 
 impl fmt::Display for Report {
@@ -337,7 +337,7 @@ impl fmt::Display for PathReport {
     }
 }
 
-fn hop_text(next_hop: Option<Ipv6Addr>, on_link: bool) -> String {
+fn hop_text(next_hop: Option<IpAddr>, on_link: bool) -> String {
     match next_hop {
         Some(router) => format!("next hop {router}"),
         None if on_link => "on-link".into(),

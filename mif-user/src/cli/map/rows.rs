@@ -1,13 +1,21 @@
 //! Rows of the maps, with names for their numbers.
 
-use std::{fmt, net::Ipv6Addr, path::PathBuf};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+};
 
-use ipnet::Ipv6Net;
+use ipnet::{IpNet, Ipv6Net};
 use mif_common::{
     Addr, Reason,
-    abi::{self, config_flags, decision_flags, pvd_flags},
+    abi::{self, Member, config_flags, decision_flags, pvd_flags},
 };
-use mif_core::{select::tables::Tables, time::Time};
+use mif_core::{
+    family::{Family, shown, shown_len, shown_net},
+    select::tables::Tables,
+    time::Time,
+};
 use serde::Serialize;
 
 use super::super::{
@@ -51,7 +59,8 @@ pub struct ConfigRow {
     mode: Mode,
     policies: bool,
     strict: bool,
-    foreign_rules: bool,
+    foreign_rules_ipv4: bool,
+    foreign_rules_ipv6: bool,
     pvds: u32,
     layout: u32,
 }
@@ -70,7 +79,11 @@ pub struct PolicyRow {
 pub struct MemberRow {
     view: u32,
     pvd: Option<String>,
+    /// 0 where the row is about an interface.
     pvd_index: u32,
+    interface: Option<String>,
+    /// 0 where the row is about a PvD.
+    ifindex: u32,
     group: u32,
 }
 
@@ -78,14 +91,14 @@ pub struct MemberRow {
 #[derive(Debug, Serialize)]
 pub struct DecisionRow {
     view: u32,
-    destination: Ipv6Net,
+    destination: IpNet,
     verdict: &'static str,
     pvd: Option<String>,
     pvd_index: u32,
-    source: Option<Ipv6Addr>,
+    source: Option<IpAddr>,
     interface: Option<String>,
     ifindex: u32,
-    next_hop: Option<Ipv6Addr>,
+    next_hop: Option<IpAddr>,
     on_link: bool,
     administrator: bool,
     local: bool,
@@ -97,12 +110,12 @@ pub struct DecisionRow {
 /// SOURCE.
 #[derive(Debug, Serialize)]
 pub struct SourceRow {
-    address: Ipv6Addr,
+    address: IpAddr,
     pvd: Option<String>,
     pvd_index: u32,
     interface: Option<String>,
     ifindex: u32,
-    next_hop: Option<Ipv6Addr>,
+    next_hop: Option<IpAddr>,
     on_link_bits: u32,
     valid_seconds: Option<u64>,
     #[serde(skip)]
@@ -140,7 +153,8 @@ pub fn config(config: &abi::Config) -> Rows {
         mode: abi::Mode::from_raw(config.mode).into(),
         policies: flag(config_flags::POLICIES),
         strict: flag(config_flags::STRICT),
-        foreign_rules: flag(config_flags::FOREIGN_RULES),
+        foreign_rules_ipv4: flag(config_flags::FOREIGN_RULES_IPV4),
+        foreign_rules_ipv6: flag(config_flags::FOREIGN_RULES_IPV6),
         pvds: config.pvds,
         layout: config.layout,
     })
@@ -157,7 +171,18 @@ pub fn policies(names: &Names, policies: &[(u64, abi::Policy)]) -> Rows {
 }
 
 pub fn members(names: &Names, tables: &Tables) -> Rows {
-    let row = |(&(view, pvd), &group)| MemberRow { view, pvd: names.pvd(pvd), pvd_index: pvd, group };
+    let row = |(&(view, member), &group): (&(u32, u32), &u32)| {
+        let ifindex = member.saturating_sub(Member::INTERFACE);
+        let pvd = if ifindex == 0 { member } else { abi::NO_PVD };
+        MemberRow {
+            view,
+            pvd: names.pvd(pvd),
+            pvd_index: pvd,
+            interface: names.link(ifindex),
+            ifindex,
+            group,
+        }
+    };
     Rows::Members(tables.members.iter().map(row).collect())
 }
 
@@ -167,7 +192,7 @@ pub fn decisions(names: &Names, tables: &Tables, now: Time) -> Rows {
         let valid = deadline(decision.valid_until);
         DecisionRow {
             view,
-            destination,
+            destination: shown_net(destination),
             verdict: match abi::Verdict::from_raw(decision.verdict) {
                 abi::Verdict::Use => "use",
                 abi::Verdict::Pass => "pass",
@@ -193,13 +218,13 @@ pub fn sources(names: &Names, tables: &Tables, now: Time) -> Rows {
     let row = |(&address, source): (&Ipv6Addr, &abi::Source)| {
         let valid = deadline(source.valid_until);
         SourceRow {
-            address,
+            address: shown(address),
             pvd: names.pvd(source.pvd),
             pvd_index: source.pvd,
             interface: names.link(source.ifindex),
             ifindex: source.ifindex,
             next_hop: specified(source.next_hop),
-            on_link_bits: source.on_link_bits,
+            on_link_bits: shown_bits(address, source.on_link_bits),
             valid_seconds: remaining_seconds(valid, now),
             valid: remaining(valid, now),
         }
@@ -235,8 +260,13 @@ pub fn counts(names: &Names, counts: &[(u32, Reason, abi::Count)]) -> Rows {
     Rows::Counts(counts.iter().map(row).collect())
 }
 
-fn specified(address: Addr) -> Option<Ipv6Addr> {
-    (!address.is_unspecified()).then(|| address.into())
+fn specified(address: Addr) -> Option<IpAddr> {
+    (!address.is_unspecified()).then(|| shown(address.into()))
+}
+
+/// The length of an on-link prefix as people write it; 0 stays 0.
+fn shown_bits(address: Ipv6Addr, bits: u32) -> u32 {
+    u8::try_from(bits).map_or(bits, |bits| shown_len(Family::of(address), bits).into())
 }
 
 fn or_nothing(value: Option<impl ToString>) -> Cell {
@@ -260,7 +290,8 @@ impl Rows {
                 let features = flags([
                     (row.policies, "policies"),
                     (row.strict, "strict"),
-                    (row.foreign_rules, "foreign-rules"),
+                    (row.foreign_rules_ipv4, "foreign-rules-ipv4"),
+                    (row.foreign_rules_ipv6, "foreign-rules-ipv6"),
                 ]);
                 table.row([
                     row.netns_cookie.into(),
@@ -280,9 +311,14 @@ impl Rows {
                 table
             }
             Self::Members(rows) => {
-                let mut table = Table::new(["VIEW", "PVD", "GROUP"]);
+                let mut table = Table::new(["VIEW", "PVD", "INTERFACE", "GROUP"]);
                 for row in rows {
-                    table.row([row.view.into(), or_nothing(row.pvd.as_ref()), row.group.into()]);
+                    table.row([
+                        row.view.into(),
+                        or_nothing(row.pvd.as_ref()),
+                        or_nothing(row.interface.as_ref()),
+                        row.group.into(),
+                    ]);
                 }
                 table
             }

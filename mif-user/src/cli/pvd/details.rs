@@ -3,6 +3,7 @@
 use std::fmt;
 
 use mif_core::{
+    family::{shown, shown_net},
     pvd::{
         Fact,
         snapshot::{PrefixSnapshot, PvdSnapshot, RouteSnapshot, RouterSnapshot},
@@ -147,14 +148,14 @@ impl Details {
         let next_hop = match route.next_hop {
             _ if route.kernel_decides => "as the kernel routes".to_owned(),
             NextHop::OnLink => "on-link".to_owned(),
-            NextHop::Router(router) => router.to_string(),
+            NextHop::Router(router) => shown(router).to_string(),
         };
         let said_by = match route.origin {
             Origin::Administrator => "the administrator".to_owned(),
             Origin::Network => snapshot.said_by.to_string(),
         };
         [
-            route.prefix.to_string().into(),
+            shown_net(route.prefix).to_string().into(),
             if route.reachable { next_hop.into() } else { Cell::styled(next_hop + ", unreachable", WARNING) },
             preference(route.preference).into(),
             route.metric.into(),

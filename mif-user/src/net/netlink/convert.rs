@@ -1,9 +1,13 @@
 //! From one kernel message to what it changes. Pure: bytes in, values out.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
 
-use ipnet::Ipv6Net;
+use ipnet::{IpNet, Ipv6Net};
 use mif_core::{
+    family::{Family, mapped, mapped_net},
     pvd::event::{Address, Event, KernelRoute, Link, RouteProtocol},
     time::{Deadline, Time},
     wire::RouterPreference,
@@ -16,6 +20,7 @@ use netlink_packet_route::{
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
     route::{
         RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RoutePreference, RouteType,
+        RouteVia,
     },
     rule::RuleMessage,
 };
@@ -45,7 +50,7 @@ pub(super) const fn replaces(kind: u16, flags: u16) -> bool {
     kind == libc::RTM_NEWROUTE && flags & NLM_F_REPLACE != 0
 }
 
-/// The changes of one message; none for what is not ours (IPv4, other tables, bridge ports).
+/// The changes of one message; none for what is not ours (other families, other tables, bridge ports).
 ///
 /// # Errors
 /// When a message of a kind we know cannot be read.
@@ -109,10 +114,17 @@ fn link(payload: &[u8]) -> Result<Option<Link>, DecodeError> {
     }))
 }
 
-fn address(message: &AddressMessage, now: Time) -> Option<Address> {
-    if message.header.family != AddressFamily::Inet6 {
-        return None;
+/// The family, if it is one of ours.
+fn family(family: AddressFamily) -> Option<Family> {
+    match family {
+        AddressFamily::Inet => Some(Family::Ipv4),
+        AddressFamily::Inet6 => Some(Family::Ipv6),
+        _ => None,
     }
+}
+
+fn address(message: &AddressMessage, now: Time) -> Option<Address> {
+    let family = family(message.header.family)?;
     // IFA_FLAGS carries what does not fit the header's eight bits.
     let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
     let (mut local, mut either) = (None, None);
@@ -129,19 +141,21 @@ fn address(message: &AddressMessage, now: Time) -> Option<Address> {
             _ => {}
         }
     }
-    // With a peer, IFA_LOCAL is ours and IFA_ADDRESS the peer's; without one there is only IFA_ADDRESS.
-    let std::net::IpAddr::V6(address) = local.or(either)? else { return None };
+    // With a peer, IFA_LOCAL is ours and IFA_ADDRESS the peer's; without one IPv6 has only IFA_ADDRESS.
+    let address = local.or(either).filter(|address| Family::of(mapped(*address)) == family)?;
+    let net = IpNet::new(address, message.header.prefix_len).ok()?;
     let optimistic = flags.contains(AddressFlags::Optimistic);
     Some(Address {
         ifindex: message.header.index,
-        address,
-        prefix_len: message.header.prefix_len,
+        address: mapped(address),
+        prefix_len: mapped_net(net).prefix_len(),
         tentative: flags.contains(AddressFlags::Tentative) && !optimistic,
         optimistic,
         dad_failed: flags.contains(AddressFlags::Dadfailed),
         deprecated: flags.contains(AddressFlags::Deprecated),
         // IFA_F_TEMPORARY is the IPv6 name of IFA_F_SECONDARY (if_addr.h).
-        temporary: flags.contains(AddressFlags::Secondary),
+        temporary: family == Family::Ipv6 && flags.contains(AddressFlags::Secondary),
+        secondary: family == Family::Ipv4 && flags.contains(AddressFlags::Secondary),
         permanent: flags.contains(AddressFlags::Permanent),
         valid_until,
         preferred_until,
@@ -158,13 +172,14 @@ fn routes(message: &RouteMessage, now: Time) -> Vec<KernelRoute> {
     };
     // A source prefix (RTA_SRC) makes the route one of some sources only, which a KernelRoute cannot say. To leave it out
     // is safe: the kernel still applies it to packets whose source it fits.
-    if header.address_family != AddressFamily::Inet6
-        || header.source_prefix_length != 0
-        || header.flags.contains(RouteFlags::Cloned)
-    {
+    let Some(family) = family(header.address_family) else { return Vec::new() };
+    if header.source_prefix_length != 0 || header.flags.contains(RouteFlags::Cloned) {
         return Vec::new();
     }
-    let mut destination = Ipv6Addr::UNSPECIFIED;
+    let mut destination: IpAddr = match family {
+        Family::Ipv4 => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        Family::Ipv6 => Ipv6Addr::UNSPECIFIED.into(),
+    };
     let mut table = u32::from(header.table);
     let mut route = KernelRoute {
         prefix: Ipv6Net::default(),
@@ -180,25 +195,26 @@ fn routes(message: &RouteMessage, now: Time) -> Vec<KernelRoute> {
     let mut next_hops = None;
     for attribute in &message.attributes {
         match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet6(address)) => destination = *address,
+            RouteAttribute::Destination(address) => destination = ip(address).unwrap_or(destination),
             RouteAttribute::Table(number) => table = *number,
             RouteAttribute::Oif(ifindex) => route.ifindex = *ifindex,
-            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => route.gateway = Some(*address),
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => route.gateway = gateway(attribute),
             RouteAttribute::Priority(metric) => route.metric = *metric,
             RouteAttribute::Preference(preference) => route.preference = router_preference(*preference),
-            RouteAttribute::PrefSource(RouteAddress::Inet6(address)) => {
-                route.preferred_source = Some(*address)
-            }
+            RouteAttribute::PrefSource(address) => route.preferred_source = ip(address).map(mapped),
             RouteAttribute::CacheInfo(info) => route.valid_until = expiry(info.expires, now),
             RouteAttribute::MultiPath(hops) => next_hops = Some(hops),
             _ => {}
         }
     }
-    let Ok(prefix) = Ipv6Net::new(destination, header.destination_prefix_length) else { return Vec::new() };
+    let Ok(prefix) = IpNet::new(destination, header.destination_prefix_length) else { return Vec::new() };
     if table != u32::from(RouteHeader::RT_TABLE_MAIN) {
         return Vec::new();
     }
-    route.prefix = prefix.trunc();
+    route.prefix = mapped_net(prefix);
+    if Family::of_net(route.prefix) != family {
+        return Vec::new();
+    }
     if refuses {
         // The kernel puts the loopback interface there (ip6_route_info_create); such a route leads nowhere.
         route.ifindex = 0;
@@ -206,22 +222,39 @@ fn routes(message: &RouteMessage, now: Time) -> Vec<KernelRoute> {
     let Some(next_hops) = next_hops else { return vec![route] };
     let hop = |hop: &netlink_packet_route::route::RouteNextHop| KernelRoute {
         ifindex: hop.interface_index,
-        gateway: hop.attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some(*address),
-            _ => None,
-        }),
+        gateway: hop.attributes.iter().find_map(gateway),
         ..route.clone()
     };
     next_hops.iter().map(hop).collect()
 }
 
-/// rtnetlink.h; libc does not name it.
+/// The router that an attribute names: RTA_GATEWAY, or RTA_VIA where its family is not the route's.
+fn gateway(attribute: &RouteAttribute) -> Option<Ipv6Addr> {
+    match attribute {
+        RouteAttribute::Gateway(address) => ip(address).map(mapped),
+        RouteAttribute::Via(RouteVia::Inet(address)) => Some(address.to_ipv6_mapped()),
+        RouteAttribute::Via(RouteVia::Inet6(address)) => Some(*address),
+        _ => None,
+    }
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some((*address).into()),
+        RouteAddress::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
+}
+
+/// rtnetlink.h; libc does not name them.
 const RTPROT_RA: u8 = 9;
+const RTPROT_DHCP: u8 = 16;
 
 fn protocol(number: u8) -> RouteProtocol {
     match number {
         libc::RTPROT_KERNEL => RouteProtocol::Kernel,
         RTPROT_RA => RouteProtocol::RouterAdvertisement,
+        RTPROT_DHCP => RouteProtocol::Dhcp,
         ROUTE_PROTOCOL_MIF => RouteProtocol::Mif,
         other => RouteProtocol::Other(other),
     }
@@ -252,9 +285,7 @@ fn ticks_per_second() -> u32 {
 }
 
 fn neighbour(message: &NeighbourMessage) -> Option<Change> {
-    if message.header.family != AddressFamily::Inet6 {
-        return None;
-    }
+    family(message.header.family)?;
     let reachable = match message.header.state {
         NeighbourState::Failed => false,
         // Being resolved: nothing is known yet.
@@ -263,6 +294,7 @@ fn neighbour(message: &NeighbourMessage) -> Option<Change> {
         _ => true,
     };
     let address = message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(address.to_ipv6_mapped()),
         NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(*address),
         _ => None,
     })?;
@@ -276,7 +308,7 @@ fn neighbour(message: &NeighbourMessage) -> Option<Change> {
 
 fn rule(payload: &[u8]) -> Result<Option<RuleMessage>, DecodeError> {
     let rule = RuleMessage::parse(payload)?;
-    Ok((rule.header.family == AddressFamily::Inet6).then_some(rule))
+    Ok(family(rule.header.family).map(|_| rule))
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Policy rules: which of them mean that somebody else routes by policy.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
+use mif_core::family::Family;
 use netlink_packet_route::{
+    AddressFamily,
     route::{RouteHeader, RouteProtocol},
     rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage},
 };
@@ -15,21 +17,35 @@ const RT_TABLE_LOCAL: u32 = 255;
 /// `RT_TABLE_MAIN`.
 const RT_TABLE_MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 
+/// `RT_TABLE_DEFAULT` (rtnetlink.h), behind the main table in IPv4.
+const RT_TABLE_DEFAULT: u32 = 253;
+
 /// A policy rule that neither the kernel nor `mif` made.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RuleInfo {
+    /// The destinations that it is about: each family has rules of its own.
+    pub family: Family,
     /// FRA_PRIORITY: the smaller is looked at first.
     pub priority: u32,
     /// FRA_TABLE, `None` where the rule looks nothing up.
     pub table: Option<u32>,
-    /// The rule as `ip -6 rule` would show it.
+    /// The rule as `ip rule` or `ip -6 rule` would show it.
     pub text: String,
+}
+
+impl fmt::Display for RuleInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.family {
+            Family::Ipv4 => write!(f, "IPv4 {}", self.text),
+            Family::Ipv6 => write!(f, "IPv6 {}", self.text),
+        }
+    }
 }
 
 /// The foreign rules, in the order in which the kernel looks at them.
 pub(super) fn foreign(rules: &[RuleMessage]) -> Vec<RuleInfo> {
     let mut foreign: Vec<_> = rules.iter().filter(|rule| is_foreign(rule)).map(info).collect();
-    foreign.sort_by_key(|rule| rule.priority);
+    foreign.sort_by_key(|rule| (rule.family, rule.priority));
     foreign
 }
 
@@ -38,7 +54,7 @@ fn is_foreign(rule: &RuleMessage) -> bool {
     !own && !is_default(rule) && !is_l3mdev(rule)
 }
 
-/// `from all lookup local` and `from all lookup main`, at whatever priority: together they are what the kernel does
+/// `from all lookup local`, `main` and, in IPv4, `default`, at whatever priority: together they are what the kernel does
 /// without rules. (A host with VRFs moves the first one behind the VRFs' rule.)
 fn is_default(rule: &RuleMessage) -> bool {
     let selects = rule.attributes.iter().any(|attribute| match attribute {
@@ -52,13 +68,18 @@ fn is_default(rule: &RuleMessage) -> bool {
         && !selects
         && !rule.header.flags.contains(RuleFlags::Invert)
         && rule.header.tos == 0
-        && matches!(table(rule), RT_TABLE_LOCAL | RT_TABLE_MAIN)
+        && (matches!(table(rule), RT_TABLE_LOCAL | RT_TABLE_MAIN)
+            || family(rule) == Family::Ipv4 && table(rule) == RT_TABLE_DEFAULT)
 }
 
 /// The rule that the kernel makes with the first VRF (`vrf_add_fib_rules`): it only concerns sockets bound to a VRF.
 fn is_l3mdev(rule: &RuleMessage) -> bool {
     rule.attributes.contains(&RuleAttribute::L3MDev(true))
         && rule.attributes.contains(&RuleAttribute::Protocol(RouteProtocol::Kernel))
+}
+
+fn family(rule: &RuleMessage) -> Family {
+    if rule.header.family == AddressFamily::Inet { Family::Ipv4 } else { Family::Ipv6 }
 }
 
 fn table(rule: &RuleMessage) -> u32 {
@@ -77,7 +98,8 @@ fn info(rule: &RuleMessage) -> RuleInfo {
     let looks_up = rule.header.action == RuleAction::ToTable && !is_vrf(rule);
     // The kernel leaves FRA_PRIORITY out where it is 0.
     let priority = priority.unwrap_or(0);
-    RuleInfo { priority, table: looks_up.then(|| table(rule)), text: text(rule, priority) }
+    let table = looks_up.then(|| table(rule));
+    RuleInfo { family: family(rule), priority, table, text: text(rule, priority) }
 }
 
 fn is_vrf(rule: &RuleMessage) -> bool {
@@ -86,7 +108,7 @@ fn is_vrf(rule: &RuleMessage) -> bool {
 
 fn text(rule: &RuleMessage, priority: u32) -> String {
     let mut text = format!("{priority}:");
-    let mut add = |words: std::fmt::Arguments<'_>| {
+    let mut add = |words: fmt::Arguments<'_>| {
         text.write_char(' ').and_then(|()| text.write_fmt(words)).expect("a String takes all");
     };
     if rule.header.flags.contains(RuleFlags::Invert) {
@@ -175,6 +197,11 @@ mod tests {
         rule
     }
 
+    fn of_ipv4(mut rule: RuleMessage) -> RuleMessage {
+        rule.header.family = AddressFamily::Inet;
+        rule
+    }
+
     #[test]
     fn which_are_foreign_and_how_they_read() {
         use RuleAction::{Goto, Prohibit, ToTable};
@@ -201,6 +228,9 @@ mod tests {
         let users = RuleUidRange { start: 0, end: 99 };
         for (rule, expected) in [
             (rule(ToTable, 255, std::slice::from_ref(&kernel)), None),
+            (of_ipv4(rule(ToTable, 254, &[A::Priority(32766)])), None),
+            (of_ipv4(rule(ToTable, 253, &[A::Priority(32767)])), None),
+            (of_ipv4(rule(ToTable, 7, &[A::Priority(9)])), Some("9: from all lookup 7")),
             (rule(ToTable, 254, &[A::Priority(32766), kernel.clone()]), None),
             (rule(ToTable, 255, &[A::Priority(32765)]), None),
             (rule(ToTable, 0, &[A::Priority(1000), A::L3MDev(true), kernel]), None),

@@ -6,14 +6,16 @@
 //! order: of each object, the last word is the kernel's last.
 //!
 //! A new dump ("resync") is made when announcements were lost (ENOBUFS), when the kernel says that a dump was
-//! interrupted, when a route replaced others (the kernel does not announce their end, `fib6_add_rt2node`), and when the
-//! lifetimes of the kernel's own routes must be read again (it does not announce their renewal by a Router
+//! interrupted, when a route replaced others (the kernel does not announce their end, `fib6_add_rt2node`), when IPv4 routes
+//! may have gone with their interface or their source (`fib_sync_down_dev`, `fib_sync_down_addr`, without a word either), and
+//! when the lifetimes of the kernel's own routes must be read again (it does not announce their renewal by a Router
 //! Advertisement, `addrconf_prefix_rcv`, `ndisc_router_discovery`). Between two resyncs lies at least as much time as the
 //! last one took: whatever happens, no more than half of the time goes into them.
 
 use std::{collections::BTreeSet, net::Ipv6Addr, time::Duration};
 
 use mif_core::{
+    family::Family,
     pvd::event::{Event, RouteProtocol},
     time::Time,
 };
@@ -41,7 +43,39 @@ const HELD_CHANGES: usize = 16_384;
 const REFRESH_MIN: Duration = Duration::from_secs(1);
 
 /// What a resync lists, in this order: the later needs the earlier (a neighbour matters when a route goes through it).
-const SUBJECTS: [&str; 5] = ["links", "addresses", "routes", "neighbours", "rules"];
+const SUBJECTS: [(Subject, AddressFamily); 9] = [
+    (Subject::Links, AddressFamily::Unspec),
+    (Subject::Addresses, AddressFamily::Inet),
+    (Subject::Addresses, AddressFamily::Inet6),
+    (Subject::Routes, AddressFamily::Inet),
+    (Subject::Routes, AddressFamily::Inet6),
+    (Subject::Neighbours, AddressFamily::Inet),
+    (Subject::Neighbours, AddressFamily::Inet6),
+    (Subject::Rules, AddressFamily::Inet),
+    (Subject::Rules, AddressFamily::Inet6),
+];
+
+/// What the kernel can list.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Subject {
+    Links,
+    Addresses,
+    Routes,
+    Neighbours,
+    Rules,
+}
+
+impl Subject {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Links => "links",
+            Self::Addresses => "addresses",
+            Self::Routes => "routes",
+            Self::Neighbours => "neighbours",
+            Self::Rules => "rules",
+        }
+    }
+}
 
 /// `nlmsg_len` to the payload.
 const HEADER: usize = 16;
@@ -65,6 +99,8 @@ pub(super) struct Session {
     told: Option<Vec<super::RuleInfo>>,
     /// Next hops of routes since the last dump began: these neighbours matter.
     gateways: BTreeSet<Ipv6Addr>,
+    /// Interfaces that are up: what goes with them is not announced in IPv4.
+    up: BTreeSet<u32>,
 }
 
 #[derive(Debug)]
@@ -89,6 +125,7 @@ impl Session {
             rules_complete: false,
             told: None,
             gateways: BTreeSet::new(),
+            up: BTreeSet::new(),
         }
     }
 
@@ -193,7 +230,7 @@ impl Session {
         let Some(dump) = &mut self.dump else { return Ok(()) };
         if status < 0 {
             let source = std::io::Error::from_raw_os_error(-status);
-            return Err(Error::Dump { subject: SUBJECTS[dump.subject], source });
+            return Err(Error::Dump { subject: SUBJECTS[dump.subject].0.name(), source });
         }
         dump.subject += 1;
         let next = dump.subject;
@@ -237,6 +274,9 @@ impl Session {
     fn apply(&mut self, change: Change, now: Time, out: &mut Vec<Message>) {
         match change {
             Change::Event(event) => {
+                if self.takes_ipv4_routes_along(&event) {
+                    self.resync_by(now);
+                }
                 if let Event::Route(route) = &event {
                     self.gateways.extend(route.gateway);
                     let kernels =
@@ -270,6 +310,24 @@ impl Session {
         }
     }
 
+    /// Whether IPv4 routes may have gone with what the event tells of: with an interface that is down now, with an address
+    /// that they named as their source or that their gateway was reached by.
+    fn takes_ipv4_routes_along(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Link(link) if link.up => {
+                self.up.insert(link.ifindex);
+                false
+            }
+            Event::Link(link) => self.up.remove(&link.ifindex),
+            Event::LinkGone { ifindex } => {
+                self.up.remove(ifindex);
+                false
+            }
+            Event::AddressGone { address, .. } => Family::of(*address) == Family::Ipv4,
+            _ => false,
+        }
+    }
+
     fn tell_rules(&mut self, out: &mut Vec<Message>) {
         if !self.rules_complete {
             return;
@@ -294,28 +352,29 @@ fn status(payload: &[u8]) -> i32 {
 
 /// The request for the dump of one of [`SUBJECTS`].
 fn request(subject: usize, sequence: u32) -> Vec<u8> {
+    let (subject, family) = SUBJECTS[subject];
     let body = match subject {
-        0 => RouteNetlinkMessage::GetLink(LinkMessage::default()),
-        1 => {
+        Subject::Links => RouteNetlinkMessage::GetLink(LinkMessage::default()),
+        Subject::Addresses => {
             let mut addresses = AddressMessage::default();
-            addresses.header.family = AddressFamily::Inet6;
+            addresses.header.family = family;
             RouteNetlinkMessage::GetAddress(addresses)
         }
-        2 => {
+        Subject::Routes => {
             let mut routes = RouteMessage::default();
-            routes.header.address_family = AddressFamily::Inet6;
+            routes.header.address_family = family;
             // The local table repeats the addresses; the others are behind rules, which are reported as such.
             routes.header.table = RouteHeader::RT_TABLE_MAIN;
             RouteNetlinkMessage::GetRoute(routes)
         }
-        3 => {
+        Subject::Neighbours => {
             let mut neighbours = NeighbourMessage::default();
-            neighbours.header.family = AddressFamily::Inet6;
+            neighbours.header.family = family;
             RouteNetlinkMessage::GetNeighbour(neighbours)
         }
-        _ => {
+        Subject::Rules => {
             let mut rules = RuleMessage::default();
-            rules.header.family = AddressFamily::Inet6;
+            rules.header.family = family;
             RouteNetlinkMessage::GetRule(rules)
         }
     };

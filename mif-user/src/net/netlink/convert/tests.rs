@@ -65,6 +65,10 @@ fn links() {
     assert_eq!(read(libc::RTM_DELLINK, &link_message(bridge, 0, &[name])), [], "a port left its bridge");
 }
 
+fn v4(octets: [u8; 4]) -> IpAddr {
+    std::net::Ipv4Addr::from(octets).into()
+}
+
 fn address_message(flags: AddressFlags, valid: u32, preferred: u32) -> AddressMessage {
     let mut body = AddressMessage::default();
     body.header.family = AddressFamily::Inet6;
@@ -91,6 +95,7 @@ fn addresses() {
         dad_failed: false,
         deprecated: false,
         temporary: false,
+        secondary: false,
         permanent: false,
         valid_until: after(3600),
         preferred_until: after(1800),
@@ -127,7 +132,23 @@ fn addresses() {
 
     let mut ipv4 = address_message(AddressFlags::empty(), 3600, 1800);
     ipv4.header.family = AddressFamily::Inet;
-    assert_eq!(read(libc::RTM_NEWADDR, &emit(&ipv4)), []);
+    assert_eq!(read(libc::RTM_NEWADDR, &emit(&ipv4)), [], "an address of the other family");
+    let (ours, peer) = (v4([192, 0, 2, 7]), v4([192, 0, 2, 8]));
+    ipv4.header.prefix_len = 24;
+    ipv4.attributes = vec![
+        AddressAttribute::Address(peer),
+        AddressAttribute::Local(ours),
+        AddressAttribute::Flags(AddressFlags::Secondary),
+    ];
+    let expected = Address {
+        address: mapped(ours),
+        prefix_len: 96 + 24,
+        secondary: true,
+        valid_until: never,
+        preferred_until: never,
+        ..plain
+    };
+    assert_eq!(read(libc::RTM_NEWADDR, &emit(&ipv4)), [Change::Event(Event::Address(expected))]);
 }
 
 fn route_message(kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessage {
@@ -141,6 +162,56 @@ fn route_message(kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessa
         vec![RouteAttribute::Destination(RouteAddress::Inet6(ip("2001:db8:5::"))), RouteAttribute::Oif(7)];
     body.attributes.extend(attributes);
     body
+}
+
+/// The same attributes, IPv4 in the one form; and RTA_VIA, an IPv6 router of an IPv4 route (RFC 8950).
+#[test]
+fn ipv4_routes() {
+    let octets = |octets: [u8; 4]| std::net::Ipv4Addr::from(octets);
+    let one_form = |address: [u8; 4]| octets(address).to_ipv6_mapped();
+    let message = |attributes: Vec<RouteAttribute>| {
+        let mut body = RouteMessage::default();
+        body.header.address_family = AddressFamily::Inet;
+        body.header.table = RouteHeader::RT_TABLE_MAIN;
+        body.header.protocol = Protocol::Dhcp;
+        body.header.kind = RouteType::Unicast;
+        body.attributes = attributes;
+        body
+    };
+    let plain = KernelRoute {
+        prefix: mif_core::family::IPV4,
+        ifindex: 7,
+        gateway: Some(one_form([192, 0, 2, 1])),
+        metric: 100,
+        preference: RouterPreference::Medium,
+        preferred_source: Some(one_form([192, 0, 2, 7])),
+        protocol: RouteProtocol::Dhcp,
+        refuses: false,
+        valid_until: Deadline::NEVER,
+    };
+    let attributes = vec![
+        RouteAttribute::Oif(7),
+        RouteAttribute::Priority(100),
+        RouteAttribute::Gateway(RouteAddress::Inet(octets([192, 0, 2, 1]))),
+        RouteAttribute::PrefSource(RouteAddress::Inet(octets([192, 0, 2, 7]))),
+    ];
+    let mut subnet = message(attributes.clone());
+    subnet.header.destination_prefix_length = 24;
+    subnet.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(octets([198, 51, 100, 0]))));
+    let mut via = message(attributes.clone());
+    via.attributes[2] = RouteAttribute::Via(RouteVia::Inet6(ip("fe80::1")));
+    let prefix = "::ffff:198.51.100.0/120".parse().expect("a literal");
+    for (body, expected) in [
+        (message(attributes), plain.clone()),
+        (subnet, KernelRoute { prefix, ..plain.clone() }),
+        (via, KernelRoute { gateway: Some(ip("fe80::1")), ..plain }),
+    ] {
+        assert_eq!(
+            read(libc::RTM_NEWROUTE, &emit(&body)),
+            [Change::Event(Event::Route(expected))],
+            "{body:?}"
+        );
+    }
 }
 
 fn expires(ticks: i32) -> RouteAttribute {
@@ -201,7 +272,8 @@ fn one_route() {
         (2, RouteProtocol::Kernel),
         (9, RouteProtocol::RouterAdvertisement),
         (ROUTE_PROTOCOL_MIF, RouteProtocol::Mif),
-        (16, RouteProtocol::Other(16)),
+        (16, RouteProtocol::Dhcp),
+        (17, RouteProtocol::Other(17)),
     ] {
         let mut body = route_message(RouteType::Unicast, Vec::new());
         body.header.protocol = protocol.into();

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use netlink_packet_core::{Emitable, NLM_F_MULTIPART, NLM_F_REPLACE};
 use netlink_packet_route::{
     address::AddressAttribute,
+    link::{LinkAttribute, LinkFlags},
     route::{RouteAddress, RouteAttribute, RouteCacheInfo, RouteProtocol as Protocol, RouteType},
     rule::{RuleAction, RuleAttribute},
 };
@@ -47,6 +48,15 @@ fn address(last: u16) -> Vec<u8> {
     body.header.index = 2;
     body.header.prefix_len = 64;
     body.attributes = vec![AddressAttribute::Address(IpAddr::V6(at(last)))];
+    emit(&body)
+}
+
+fn ipv4_address() -> Vec<u8> {
+    let mut body = AddressMessage::default();
+    body.header.family = AddressFamily::Inet;
+    body.header.index = 2;
+    body.header.prefix_len = 24;
+    body.attributes = vec![AddressAttribute::Local(IpAddr::from([192, 0, 2, 1]))];
     emit(&body)
 }
 
@@ -145,9 +155,11 @@ impl Talk {
 #[test]
 fn a_dump_asks_for_one_subject_after_the_other() {
     let mut talk = Talk::new();
-    for kind in
-        [libc::RTM_GETLINK, libc::RTM_GETADDR, libc::RTM_GETROUTE, libc::RTM_GETNEIGH, libc::RTM_GETRULE]
-    {
+    // Links have no family; all else is asked for once for each.
+    let families = [libc::RTM_GETADDR, libc::RTM_GETROUTE, libc::RTM_GETNEIGH, libc::RTM_GETRULE]
+        .into_iter()
+        .flat_map(|kind| [kind, kind]);
+    for kind in [libc::RTM_GETLINK].into_iter().chain(families) {
         assert_eq!(talk.asked(), Some(kind));
         assert_eq!(talk.asked(), None, "one at a time");
         talk.done();
@@ -283,16 +295,46 @@ fn rules_are_not_told_while_they_are_not_all_known() {
     talk.announce(libc::RTM_NEWRULE, 0, &rule(6, 101));
     assert!(!talk.told().iter().any(|told| told.ends_with("rules")));
     talk.session.poll(talk.now, &mut talk.out);
-    for _ in 0..4 {
+    for _ in 0..7 {
         talk.asked();
         talk.done();
     }
+    assert_eq!(talk.asked(), Some(libc::RTM_GETRULE));
+    talk.done();
     assert_eq!(talk.asked(), Some(libc::RTM_GETRULE));
     for (priority, table) in [(5, 100), (6, 101)] {
         talk.answer(libc::RTM_NEWRULE, 0, &rule(priority, table));
     }
     talk.done();
     assert_eq!(talk.told(), ["begin", "2 rules", "end"]);
+}
+
+/// The kernel takes IPv4 routes away with an interface that goes down and with an address, and says nothing of them.
+#[test]
+fn what_takes_ipv4_routes_along_asks_for_a_dump() {
+    let link = |flags: u32| {
+        let mut body = LinkMessage::default();
+        body.header.index = 2;
+        body.header.flags = LinkFlags::from_bits_retain(flags);
+        body.attributes = vec![LinkAttribute::IfName("wan0".into()), LinkAttribute::Mtu(1500)];
+        emit(&body)
+    };
+    let (up, down) = ((libc::IFF_UP | libc::IFF_LOWER_UP).cast_unsigned(), 0);
+    let mut talk = Talk::live();
+    for (what, kind, body, expected) in [
+        ("up", libc::RTM_NEWLINK, link(up), false),
+        ("still up", libc::RTM_NEWLINK, link(up), false),
+        ("down", libc::RTM_NEWLINK, link(down), true),
+        ("still down", libc::RTM_NEWLINK, link(down), false),
+        ("an IPv6 address", libc::RTM_DELADDR, address(1), false),
+        ("an IPv4 address", libc::RTM_DELADDR, ipv4_address(), true),
+    ] {
+        talk.announce(kind, 0, &body);
+        talk.session.poll(talk.now, &mut talk.out);
+        assert_eq!(talk.asked().is_some(), expected, "{what}");
+        talk.done();
+        talk.complete();
+    }
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! tc egress: the packets.
+
+use super::{Outcome, Rule, Tables, exempt, leads_to};
+use crate::{
+    Addr, Reason,
+    abi::{Config, Mode, NO_PVD, Source, config_flags, decision_flags, source_flags},
+};
+
+/// A packet about to leave.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Packet {
+    /// Its source.
+    pub source: Addr,
+    /// Its destination.
+    pub destination: Addr,
+    /// The interface it is about to leave by.
+    pub ifindex: u32,
+}
+
+/// A host-originated packet at tc egress: it must leave by the interface and next hop of its source's PvD.
+///
+/// `rule` is asked for only where it can matter, because finding a packet's cgroup costs more than the rest.
+#[inline(always)]
+#[must_use]
+pub fn egress<T: Tables>(
+    tables: &T,
+    config: &Config,
+    packet: &Packet,
+    rule: impl FnOnce() -> Rule,
+) -> Outcome {
+    // Without strict policies the cgroup can only soften the outcome; a mismatch is rare enough to ask then.
+    let always =
+        config.flags & config_flags::STRICT != 0 || matches!(Mode::from_raw(config.mode), Mode::Strict);
+    let source = tables.source(&packet.source);
+    // Nearly every packet ends here: nothing else is looked at before.
+    if !always
+        && let Some(source) = source
+        && source.ifindex == packet.ifindex
+        && source.flags & source_flags::NEXT_HOP == 0
+    {
+        return Outcome::pass(Reason::Consistent, source.pvd);
+    }
+    if exempt(&packet.destination).is_some()
+        || packet.source.is_unspecified()
+        || packet.source.is_link_local()
+    {
+        return Outcome::pass(Reason::NotOurs, NO_PVD);
+    }
+    if !always && source.is_none() {
+        return Outcome::pass(Reason::UnknownSource, NO_PVD);
+    }
+    let rule = rule();
+    misplaced(tables, &rule, packet, source).under(&rule)
+}
+
+/// The slow half of [`egress`].
+#[inline(always)]
+fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option<&Source>) -> Outcome {
+    let decision = tables.decision(rule.view, &packet.destination);
+    if let Some(decision) = decision
+        && decision.flags & decision_flags::LOCAL != 0
+    {
+        return Outcome::pass(Reason::NotOurs, NO_PVD);
+    }
+    let Some(source) = source else {
+        // Without a policy of its own this may be a container's packet on its way through a device of the host.
+        return if rule.strict() && rule.cgroup != 0 {
+            Outcome::refuse(Reason::Vetoed, NO_PVD)
+        } else {
+            Outcome::pass(Reason::UnknownSource, NO_PVD)
+        };
+    };
+    if rule.strict() && !rule.allows(tables, source, &packet.source, decision) {
+        return Outcome::refuse(Reason::Vetoed, source.pvd);
+    }
+    let at_home = source.ifindex == packet.ifindex;
+    if at_home && source.flags & source_flags::NEXT_HOP == 0 {
+        return Outcome::pass(Reason::Consistent, source.pvd);
+    }
+    if let Some(decision) = decision
+        && decision.flags & decision_flags::ADMINISTRATOR != 0
+        && (decision.ifindex == packet.ifindex || decision.ifindex == 0)
+    {
+        return Outcome::pass(Reason::Administrator, decision.pvd);
+    }
+    if source.valid_until <= tables.now() {
+        return if rule.strict() {
+            Outcome::refuse(Reason::Vetoed, source.pvd)
+        } else {
+            Outcome::pass(Reason::Expired, source.pvd)
+        };
+    }
+    let here = decision.filter(|decision| decision.ifindex == source.ifindex);
+    // A neighbour is sent to directly, also one in the prefix of another PvD of the link.
+    let on_link = source.on_link_bits != 0
+        && packet.destination.shares_prefix(&packet.source, source.on_link_bits)
+        || here.is_some_and(|decision| decision.flags & decision_flags::ON_LINK != 0);
+    // The route to the destination that goes with this source: the PvD's own, or that of the other gateway that shares
+    // the address, in a view that has only the other.
+    let own = here.filter(|decision| {
+        (decision.pvd == source.pvd || decision.source == packet.source)
+            && decision.valid_until > tables.now()
+    });
+    if at_home && on_link {
+        return Outcome::pass(Reason::Consistent, source.pvd);
+    }
+    if !leads_to(source, &packet.source, &packet.destination, decision) {
+        return if rule.strict() {
+            Outcome::refuse(Reason::Unreachable, source.pvd)
+        } else {
+            Outcome::pass(Reason::NoDecision, source.pvd)
+        };
+    }
+    let reason = if at_home { Reason::NextHop } else { Reason::Redirected };
+    let next_hop = match own {
+        _ if on_link => packet.destination,
+        Some(own) if !own.next_hop.is_unspecified() => own.next_hop,
+        _ => source.next_hop,
+    };
+    Outcome { next_hop, ..Outcome::apply(reason, source.pvd, Addr::UNSPECIFIED, source.ifindex) }
+}

@@ -1,0 +1,188 @@
+//! The socket hooks: connect, send, bind.
+
+use super::{Outcome, Rule, Tables, exempt, leads_to};
+use crate::{
+    Addr, Reason,
+    abi::{Decision, NO_PVD, SocketState, Verdict as Stored, decision_flags, source_flags},
+};
+
+/// A socket about to connect or to send.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Socket {
+    /// Where to.
+    pub destination: Addr,
+    /// The source it is bound to or that the call names (`IPV6_PKTINFO`); `::` for none.
+    pub source: Addr,
+    /// The interface it is bound to, 0 for none.
+    pub ifindex: u32,
+    /// It has a local port already: `bpf_bind` would fail with EINVAL (`__inet6_bind`, `inet->inet_num`).
+    pub has_port: bool,
+    /// What a hook did to it before.
+    pub ours: SocketState,
+}
+
+impl Socket {
+    /// The interface that the application bound; 0 where a hook did it or nobody.
+    #[inline(always)]
+    const fn application_device(&self) -> u32 {
+        if self.ifindex == self.ours.ifindex { 0 } else { self.ifindex }
+    }
+
+    /// The socket without a source that a hook bound and that can still be replaced. connect(AF_UNSPEC) takes port
+    /// and interface from a UDP socket, but not an address that was bound, also by `bpf_bind` (`__udp_disconnect`,
+    /// `SOCK_BINDADDR_LOCK`): without this, the next connect would follow the source of the one before.
+    /// glibc's getaddrinfo sorts addresses with such a socket.
+    #[inline(always)]
+    fn reconsidered(&self) -> Self {
+        if !self.has_port && self.source == self.ours.source {
+            Self { source: Addr::UNSPECIFIED, ..*self }
+        } else {
+            *self
+        }
+    }
+}
+
+/// A connect: the source and the interface of the socket.
+#[inline(always)]
+#[must_use]
+pub fn connect<T: Tables>(tables: &T, rule: &Rule, socket: &Socket) -> Outcome {
+    let outcome = choose(tables, rule, &socket.reconsidered());
+    match outcome.reason {
+        // Binding a source needs a socket without a port; the interface alone still keeps the flow in the PvD,
+        // because the kernel then prefers the sources of that interface (RFC 6724 rule 5).
+        Reason::Applied if socket.has_port && outcome.ifindex == 0 => {
+            Outcome::pass(Reason::Consistent, outcome.pvd)
+        }
+        Reason::Applied if socket.has_port => {
+            Outcome { reason: Reason::InterfaceOnly, source: Addr::UNSPECIFIED, ..outcome }
+        }
+        _ => outcome,
+    }
+    .under(rule)
+}
+
+/// A send on an unconnected socket: the source of this one datagram. The interface follows at tc egress, because a
+/// binding here would outlive the datagram.
+#[inline(always)]
+#[must_use]
+pub fn sendmsg<T: Tables>(tables: &T, rule: &Rule, socket: &Socket) -> Outcome {
+    let outcome = choose(tables, rule, &socket.reconsidered());
+    match outcome.reason {
+        Reason::FollowedSource => Outcome::pass(Reason::Consistent, outcome.pvd),
+        _ => outcome,
+    }
+    .under(rule)
+}
+
+/// A bind: a strict view may not have the address of a PvD that it does not allow. What the hook of `connect` or `sendmsg`
+/// would refuse later is refused where the application can still choose.
+#[inline(always)]
+#[must_use]
+pub fn bind<T: Tables>(tables: &T, rule: &Rule, address: &Addr) -> Outcome {
+    if let Some(reason) = exempt(address) {
+        return Outcome::pass(reason, NO_PVD);
+    }
+    let Some(source) = tables.source(address) else {
+        return Outcome::pass(Reason::UnknownSource, NO_PVD);
+    };
+    // Of an address that several PvDs own only a destination tells whether the view may use it.
+    if !rule.strict() || source.flags & source_flags::SHARED != 0 || rule.permits(tables, source.pvd) {
+        return Outcome::pass(Reason::Consistent, source.pvd);
+    }
+    Outcome::refuse(Reason::Vetoed, source.pvd)
+}
+
+/// What both socket hooks think.
+#[inline(always)]
+fn choose<T: Tables>(tables: &T, rule: &Rule, socket: &Socket) -> Outcome {
+    if let Some(reason) = exempt(&socket.destination) {
+        return Outcome::pass(reason, NO_PVD);
+    }
+    let decision = tables.decision(rule.view, &socket.destination);
+    if let Some(decision) = decision
+        && decision.flags & decision_flags::LOCAL != 0
+    {
+        return Outcome::pass(Reason::NotOurs, NO_PVD);
+    }
+    if !socket.source.is_unspecified() {
+        return follow(tables, rule, socket, decision);
+    }
+    let decision = match decision {
+        Some(decision) if matches!(Stored::from_raw(decision.verdict), Stored::Pass) => {
+            return Outcome::pass(Reason::Administrator, decision.pvd);
+        }
+        Some(decision) if matches!(Stored::from_raw(decision.verdict), Stored::Use) => decision,
+        _ if rule.strict() => return Outcome::refuse(Reason::Unreachable, NO_PVD),
+        _ => return Outcome::pass(Reason::NoDecision, NO_PVD),
+    };
+    if decision.valid_until <= tables.now() {
+        return if rule.strict() {
+            Outcome::refuse(Reason::Unreachable, decision.pvd)
+        } else {
+            Outcome::pass(Reason::Expired, decision.pvd)
+        };
+    }
+    let device = socket.application_device();
+    if device != 0 && device != decision.ifindex {
+        // The kernel takes a source of that interface; should it be one of a PvD that the view does not have, tc egress
+        // drops the packets.
+        return if rule.strict() && !rule.permits_interface(tables, device) {
+            Outcome::refuse(Reason::Vetoed, decision.pvd)
+        } else {
+            Outcome::pass(Reason::ApplicationDevice, decision.pvd)
+        };
+    }
+    // An interface that is bound already, by whomever, needs no second binding.
+    let ifindex = if socket.ifindex == decision.ifindex { 0 } else { decision.ifindex };
+    Outcome::apply(Reason::Applied, decision.pvd, decision.source, ifindex)
+}
+
+/// The socket has a source: its interface follows it, unless the view vetoes or the administrator routes the
+/// destination elsewhere.
+#[inline(always)]
+fn follow<T: Tables>(tables: &T, rule: &Rule, socket: &Socket, decision: Option<&Decision>) -> Outcome {
+    let source = tables.source(&socket.source);
+    // The veto stands before all else: tc egress would drop the packets of a connection that was let through here.
+    if rule.strict() && !source.is_some_and(|source| rule.allows(tables, source, &socket.source, decision)) {
+        return Outcome::refuse(Reason::Vetoed, source.map_or(NO_PVD, |source| source.pvd));
+    }
+    if let Some(decision) = decision
+        && matches!(Stored::from_raw(decision.verdict), Stored::Pass)
+    {
+        return Outcome::pass(Reason::Administrator, decision.pvd);
+    }
+    let Some(source) = source else {
+        return Outcome::pass(Reason::UnknownSource, NO_PVD);
+    };
+    if source.valid_until <= tables.now() {
+        return if rule.strict() {
+            Outcome::refuse(Reason::Vetoed, source.pvd)
+        } else {
+            Outcome::pass(Reason::Expired, source.pvd)
+        };
+    }
+    if let Some(decision) = decision
+        && decision.flags & decision_flags::ADMINISTRATOR != 0
+        && decision.pvd != source.pvd
+    {
+        return Outcome::pass(Reason::Administrator, decision.pvd);
+    }
+    if socket.ifindex == source.ifindex {
+        return Outcome::pass(Reason::Consistent, source.pvd);
+    }
+    if !leads_to(source, &socket.source, &socket.destination, decision) {
+        return if rule.strict() {
+            Outcome::refuse(Reason::Unreachable, source.pvd)
+        } else {
+            Outcome::pass(Reason::NoDecision, source.pvd)
+        };
+    }
+    if socket.application_device() != 0 {
+        return if rule.strict() {
+            Outcome::refuse(Reason::Vetoed, source.pvd)
+        } else {
+            Outcome::pass(Reason::ApplicationDevice, source.pvd)
+        };
+    }
+    Outcome::apply(Reason::FollowedSource, source.pvd, Addr::UNSPECIFIED, source.ifindex)
+}
