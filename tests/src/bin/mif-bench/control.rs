@@ -58,20 +58,28 @@ struct Host {
     _bpffs: Bpffs,
 }
 
-/// Measures both.
+/// Measures both, and `compile` alone with other numbers.
 pub fn measure(plan: &Plan, progress: &mut Progress, report: &mut Report) -> Result<()> {
+    for &population in &plan.populations {
+        progress.step(format!("{population}: compile"));
+        let world = population.world([2, 3]);
+        let mut row = Row::new("compile alone, ms", population.to_string());
+        row.mif = Figure::of((0..plan.rounds).map(|_| milliseconds(timed(|| compile(&world)).1)));
+        row.note = format!("{} decisions, half of them of IPv4", thousands(compile(&world).decisions.len()));
+        report.rows.push(row);
+    }
     progress.step("compile and apply: setting up");
     let host = Host::new()?;
     host.namespace.run(|| {
         let n = format!("{} PvDs, 10 routes each", thousands(plan.routers));
         progress.step(format!("compile and apply, {n}"));
         // Attaches to the interfaces, once.
-        host.from_nothing(plan.routers)?;
+        host.fill(plan.routers)?;
         let (mut rounds, mut parts) = (Vec::new(), Vec::new());
         let mut last = None;
         for round in 1..=plan.rounds {
             progress.round(round, plan.rounds);
-            let (owner, took) = host.from_nothing(plan.routers)?;
+            let (owner, took) = host.fill(plan.routers)?;
             rounds.push(milliseconds(took));
             parts.push(Parts::of(&owner)?);
             last = Some(owner);
@@ -117,7 +125,7 @@ impl Host {
     }
 
     /// An owner that knows all there is to know and has not written any of it; then the time of its first commit.
-    fn from_nothing(&self, routers: u16) -> Result<(Owner, Duration)> {
+    fn fill(&self, routers: u16) -> Result<(Owner, Duration)> {
         let installation = pins::Installation::start(&self.plan)?;
         let mut maps = Maps::open(&self.plan.directory)?;
         for op in diff(&maps.load()?, &Tables::default()) {
@@ -208,6 +216,7 @@ fn address(ifindex: u32, router: Router) -> Address {
         dad_failed: false,
         deprecated: false,
         temporary: false,
+        secondary: false,
         permanent: false,
         valid_until: Deadline::NEVER,
         preferred_until: Deadline::NEVER,

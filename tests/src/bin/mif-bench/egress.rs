@@ -1,6 +1,9 @@
 //! tc egress, by `BPF_PROG_TEST_RUN`, beside a program that does nothing.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -8,7 +11,10 @@ use aya::{
     programs::{SchedClassifier, TestRunOptions},
 };
 use mif_common::{Addr, abi};
-use mif_core::select::tables::{Op, TableStore as _};
+use mif_core::{
+    family::{Family, mapped, shown},
+    select::tables::{Op, TableStore as _},
+};
 use mif_tests::netns::Namespace;
 use mif_user::kernel::object::{EGRESS_PROGRAM, Sizes};
 
@@ -16,7 +22,8 @@ use crate::{
     Plan,
     enforcement::Enforcement,
     figure::{Figure, Goal, thousands},
-    lab, object, population,
+    lab, object,
+    population::{self, name},
     progress::Progress,
     report::{Report, Row},
 };
@@ -24,44 +31,53 @@ use crate::{
 /// The interface that the kernel gives to packets of a test run: the loopback of the namespace.
 const TEST_RUN_IFINDEX: u32 = 1;
 
-/// The source of the packet. Those of [`filler`] are others.
-const SOURCE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// The PvD whose addresses the packets come from, and the first of those that only fill the table.
+const OWN: u32 = 0;
+const FILLERS: u32 = 1;
 
-/// An address of no PvD.
-const UNKNOWN: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xfffe, 0, 0, 0, 0, 1);
-
-/// A packet that leaves rightly, with more and more sources in the table; and one of an unknown source.
+/// Packets that leave rightly, with more and more sources in the table; and those of an unknown source.
 pub fn measure(plan: &Plan, progress: &mut Progress, report: &mut Report) -> Result<()> {
     let most = plan.sources.iter().copied().max().unwrap_or(1);
     let (host, cgroup) = (Namespace::new("host of packets")?, lab::cgroup()?);
-    let sizes = Sizes { pvds: 2, sources: most, decisions: 1 };
+    // One for the packets of each family.
+    let sizes = Sizes { pvds: 2, sources: most + 1, decisions: 1 };
     let mut mif = Enforcement::new(&host, cgroup.path(), &[], sizes)?;
     let mut noop = object::noop()?;
     let noop: &mut SchedClassifier = noop.program_mut("noop").context("it is there")?.try_into()?;
     let egress = SchedClassifier::from_pin(mif.program(EGRESS_PROGRAM))?;
 
-    mif.installation.maps.apply(&Op::PutSource(SOURCE, entry()))?;
-    let mut there = 1;
-    let mut first = None;
-    for &sources in &plan.sources {
-        let n = format!("{} sources", thousands(sources));
-        progress.step(format!("tc egress, {n}: filling the table"));
-        for number in there..sources {
-            mif.installation.maps.apply(&Op::PutSource(filler(number), entry()))?;
-        }
-        there = sources;
-        progress.step(format!("tc egress, {n}"));
-        let packets = Packets { host: &host, noop, egress: &egress, plan, progress };
-        let mut row = packets.compare("tc egress, ns over a no-op", &n, SOURCE)?;
-        row = row.with_goal(Goal::AtMost(60.0));
-        let median = row.mif.map_or(f64::NAN, |figure| figure.median);
-        row.note = format!("{:.3} times what it takes with 1 source", median / *first.get_or_insert(median));
-        report.rows.push(row);
+    for family in Family::ALL {
+        mif.installation.maps.apply(&Op::PutSource(population::source(family, OWN), entry()))?;
     }
-    progress.step("tc egress, unknown source");
-    let packets = Packets { host: &host, noop, egress: &egress, plan, progress };
-    let n = format!("{} sources", thousands(there));
-    report.rows.push(packets.compare("tc egress, unknown source, ns over a no-op", &n, UNKNOWN)?);
+    let (mut filled, mut first) = (FILLERS, BTreeMap::new());
+    for &sources in &plan.sources {
+        let n = format!("{} source{}", thousands(sources), if sources == 1 { "" } else { "s" });
+        progress.step(format!("tc egress, {n}: filling the table"));
+        for number in filled..sources {
+            let address = population::source(Family::Ipv6, FILLERS + number);
+            mif.installation.maps.apply(&Op::PutSource(address, entry()))?;
+        }
+        filled = sources;
+        for family in Family::ALL {
+            progress.step(format!("tc egress, {}, {n}", name(family)));
+            let packets = Packets { host: &host, noop, egress: &egress, plan, progress };
+            let from = population::source(family, OWN);
+            let mut row =
+                packets.compare(&format!("tc egress, {}, ns over a no-op", name(family)), &n, from)?;
+            // Judged by the figure itself; the ratio says whether it is flat.
+            row = row.with_goal(Goal::AtMost(60.0));
+            let base = row.mif.map(|figure| *first.entry(family).or_insert(figure.median));
+            row.ratio = row.mif.zip(base).map(|(figure, base)| figure.map(|ns| ns / base));
+            report.rows.push(row);
+        }
+    }
+    let n = format!("{} sources", thousands(filled));
+    for family in Family::ALL {
+        progress.step(format!("tc egress, {}, unknown source", name(family)));
+        let packets = Packets { host: &host, noop, egress: &egress, plan, progress };
+        let measurement = format!("tc egress, {}, unknown source, ns over a no-op", name(family));
+        report.rows.push(packets.compare(&measurement, &n, unknown(family))?);
+    }
     Ok(())
 }
 
@@ -77,8 +93,12 @@ fn entry() -> abi::Source {
     }
 }
 
-fn filler(number: u32) -> Ipv6Addr {
-    population::source(number)
+/// An address of no PvD (RFC 3849, RFC 5737).
+fn unknown(family: Family) -> Ipv6Addr {
+    match family {
+        Family::Ipv4 => mapped(Ipv4Addr::new(198, 51, 100, 1).into()),
+        Family::Ipv6 => Ipv6Addr::new(0x2001, 0xdb8, 0xfffe, 0, 0, 0, 0, 1),
+    }
 }
 
 struct Packets<'a> {
@@ -114,13 +134,22 @@ impl Packets<'_> {
     }
 }
 
-/// An Ethernet frame with an empty UDP datagram.
+/// An Ethernet frame with an empty UDP datagram from an address to the usual destination.
 fn packet(from: Ipv6Addr) -> Vec<u8> {
-    let IpAddr::V6(to) = population::destination(true) else { return Vec::new() };
-    let mut packet = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2, 0x86, 0xdd];
-    packet.extend([0x60, 0, 0, 0, 0, 8, 17, 64]);
-    packet.extend(from.octets());
-    packet.extend(to.octets());
-    packet.extend([0x30, 0x39, 0, 9, 0, 8, 0, 0]);
+    const ADDRESSES: [u8; 12] = [0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2];
+    const UDP: [u8; 8] = [0x30, 0x39, 0, 9, 0, 8, 0, 0];
+    let mut packet = ADDRESSES.to_vec();
+    match (shown(from), population::destination(Family::of(from))) {
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            packet.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, 17, 64]);
+            packet.extend(from.octets().into_iter().chain(to.octets()));
+        }
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            packet.extend([0x08, 0, 0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, 17, 0, 0]);
+            packet.extend(from.octets().into_iter().chain(to.octets()));
+        }
+        _ => {}
+    }
+    packet.extend(UDP);
     packet
 }

@@ -93,7 +93,7 @@ pub fn thousands(number: impl fmt::Display) -> String {
     let sign = &number[..number.len() - digits];
     let mut text = String::from(sign);
     for (place, digit) in number[sign.len()..].chars().enumerate() {
-        if place > 0 && (digits - place) % 3 == 0 {
+        if place > 0 && (digits - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -1,8 +1,9 @@
 //! Hosts and servers in namespaces, two cables between each host and its server.
 
-use std::path::Path;
+use std::{io::Write as _, path::Path, process::Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use mif_core::family::{Family, shown, shown_net};
 use mif_tests::{
     cgroup::Cgroup,
     netns::{End, Namespace, veth},
@@ -10,8 +11,7 @@ use mif_tests::{
 use nix::net::if_::if_nametoindex;
 
 use crate::{
-    population::{self, ROUTER},
-    server,
+    population, server,
     worker::{CLIENT_CPU, Worker},
 };
 
@@ -32,31 +32,21 @@ impl Site {
     /// Builds one; `number` tells it from others.
     pub fn new(name: &str, number: u16, cgroup: &Cgroup) -> Result<Self> {
         let (host, server) = (Namespace::new(name)?, Namespace::new(&format!("server of {name}"))?);
-        let (v6, v4) = (population::destination(true), population::destination(false));
-        server.ip(&format!("addr add {v6}/128 dev lo nodad"))?;
-        ip4(&server, &format!("addr add {v4}/32 dev lo"))?;
+        for family in Family::ALL {
+            let destination = population::destination(family);
+            batch(&server, family, &format!("addr add {destination} dev lo"))?;
+        }
         for (place, uplink) in (0u16..).zip(UPLINKS) {
             // Indices 1 to 15 are the kernel's to give.
             let end = 0x10 + 8 * number + 2 * place;
             let near = End { namespace: &host, interface: uplink, number: end };
             let far = End { namespace: &server, interface: uplink, number: end + 1 };
             veth(near, far)?;
-            let (pvd, metric) = (u32::from(place), 1024 + place);
-            let source = population::source(pvd);
-            // Neighbours that are known for ever: their resolution is none of what is measured.
-            server.ip(&format!(
-                "addr add {ROUTER}/64 dev {uplink} nodad\nlink set {uplink} up\n\
-                 route add {} dev {uplink}\n\
-                 neigh add {source} lladdr {} dev {uplink} nud permanent",
-                population::prefix(pvd),
-                lladdr(end),
-            ))?;
-            host.ip(&format!(
-                "link set {uplink} up\naddr add {source}/64 dev {uplink} nodad\n\
-                 neigh add {ROUTER} lladdr {} dev {uplink} nud permanent\n\
-                 route add default via {ROUTER} dev {uplink} metric {metric}",
-                lladdr(end + 1),
-            ))?;
+            host.ip(&format!("link set {uplink} up"))?;
+            server.ip(&format!("link set {uplink} up"))?;
+            for family in Family::ALL {
+                connect(&host, &server, family, place, [end, end + 1])?;
+            }
         }
         mif_tests::events::until_ready(&host, &UPLINKS)?;
         mif_tests::events::until_ready(&server, &UPLINKS)?;
@@ -69,10 +59,52 @@ impl Site {
     }
 }
 
-/// Runs `ip -4 ARGS`.
-fn ip4(namespace: &Namespace, args: &str) -> Result<()> {
-    let args: Vec<&str> = std::iter::once("-4").chain(args.split(' ')).collect();
-    namespace.ip_show(&args).map(drop)
+/// Gives both ends of a cable their addresses and routes. Neighbours are known for ever: their resolution is none of what
+/// is measured.
+fn connect(host: &Namespace, server: &Namespace, family: Family, place: u16, ends: [u16; 2]) -> Result<()> {
+    let (pvd, uplink, metric) = (u32::from(place), UPLINKS[usize::from(place)], 1024 + place);
+    let prefix = shown_net(population::prefix(family, pvd));
+    let (source, router) = (shown(population::source(family, pvd)), shown(population::router(family, pvd)));
+    let ([near, far], bits) = (ends.map(lladdr), prefix.prefix_len());
+    batch(
+        server,
+        family,
+        &format!(
+            "addr add {router}/{bits} dev {uplink}\nroute replace {prefix} dev {uplink}\n\
+             neigh add {source} lladdr {near} dev {uplink} nud permanent"
+        ),
+    )?;
+    batch(
+        host,
+        family,
+        &format!(
+            "addr add {source}/{bits} dev {uplink}\n\
+             neigh add {router} lladdr {far} dev {uplink} nud permanent\n\
+             route add default via {router} dev {uplink} metric {metric}"
+        ),
+    )
+}
+
+/// Runs lines of `ip -batch` for a family.
+pub fn batch(namespace: &Namespace, family: Family, lines: &str) -> Result<()> {
+    if family == Family::Ipv6 {
+        return namespace.ip(lines);
+    }
+    let mut command = namespace.command("ip");
+    command.args(["-4", "-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("start ip")?;
+    // A failed line makes `ip` end before it has read all; its status tells more than the broken pipe.
+    if let Some(mut stdin) = child.stdin.take() {
+        let _ = stdin.write_all(lines.as_bytes());
+    }
+    let output = child.wait_with_output().context("wait for ip")?;
+    ensure!(
+        output.status.success(),
+        "ip -4 in {}: {}",
+        namespace.name(),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
 }
 
 /// The address that [`veth`] gives an end.

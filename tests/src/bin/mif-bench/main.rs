@@ -6,6 +6,7 @@
 mod chart;
 mod control;
 mod daemon;
+mod document;
 mod egress;
 mod enforcement;
 mod figure;
@@ -45,6 +46,9 @@ struct Args {
     /// Where the JSON and the chart go
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
+    /// Put them into this folder of documents as well
+    #[arg(long, value_name = "DIRECTORY")]
+    docs: Option<PathBuf>,
     /// Measure nothing: work so for 20 s with the hooks on, for a profiler to look at
     #[arg(long, value_name = "WORK")]
     profile: Option<Kind>,
@@ -78,6 +82,8 @@ struct Plan {
     populations: Vec<Population>,
     /// With which of them TCP throughput is measured.
     streams_at: Vec<Population>,
+    /// With which of them IPv4 is measured too.
+    ipv4_at: Vec<Population>,
     rounds: u32,
     /// Milliseconds of a turn.
     slice: u32,
@@ -103,6 +109,7 @@ impl Plan {
             return Self {
                 populations,
                 streams_at,
+                ipv4_at: vec![population(2, 10)],
                 rounds: 7,
                 slice: 40,
                 sources,
@@ -116,12 +123,15 @@ impl Plan {
         let populations =
             [10, 100_000].into_iter().flat_map(|routes| numbers.map(|pvds| population(pvds, routes)));
         let streams_at = vec![population(2, 10), population(10_000, 100_000)];
+        let mut ipv4_at = numbers.map(|pvds| population(pvds, 10)).to_vec();
+        ipv4_at.push(population(10_000, 100_000));
         let sources = vec![1, 1_000, 100_000, 1_000_000];
         Self {
             populations: populations.collect(),
             streams_at,
+            ipv4_at,
             rounds: 15,
-            slice: 80,
+            slice: 60,
             sources,
             packets: 1_000_000,
             routers: 1_000,
@@ -169,14 +179,27 @@ fn run(args: &Args) -> Result<()> {
     verdict::complete(&mut report);
     progress.end();
     print!("{report}");
+    let chart = verdict::chart(&report).map(|chart| chart.svg());
     fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
-    let json = args.out.join("bench.json");
-    fs::write(&json, report.json()?).with_context(|| format!("cannot write {}", json.display()))?;
-    eprintln!("written to {}", json.display());
-    if let Some(chart) = verdict::chart(&report) {
-        let file = args.out.join("bench.svg");
-        fs::write(&file, chart.svg()).with_context(|| format!("cannot write {}", file.display()))?;
-        eprintln!("written to {}", file.display());
+    write(&args.out.join("bench.json"), &report.json()?)?;
+    if let Some(chart) = &chart {
+        write(&args.out.join("bench.svg"), chart)?;
     }
+    if let Some(docs) = &args.docs {
+        let document = docs.join("benchmarks.md");
+        let text =
+            fs::read_to_string(&document).with_context(|| format!("cannot read {}", document.display()))?;
+        write(&document, &document::with_figures(&text, &report)?)?;
+        write(&docs.join("benchmarks.json"), &report.json()?)?;
+        if let Some(chart) = &chart {
+            write(&docs.join("benchmarks.svg"), chart)?;
+        }
+    }
+    Ok(())
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    eprintln!("written to {}", file.display());
     Ok(())
 }

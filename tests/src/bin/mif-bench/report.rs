@@ -59,6 +59,8 @@ pub struct Row {
     pub peers: BTreeMap<Peer, Figure>,
     /// `mif` beside the bare kernel, or what the note says.
     pub ratio: Option<Figure>,
+    /// The bare kernel beside itself in the same rounds: how far two equal things lie apart.
+    pub noise: Option<Figure>,
     /// What should be reached, of the ratio where there is one, else of the figure of `mif`.
     pub goal: Option<Goal>,
     /// Whether it is.
@@ -93,14 +95,20 @@ impl Row {
             Some(false) => "missed",
             None => "",
         };
+        let noise = self.noise.map_or_else(String::new, |noise| format!("±{:.1}", 100.0 * spread(noise)));
         let (bare, mif) = (figure(self.bare), figure(self.mif));
         let (measurement, n) = (self.measurement.clone(), self.n.clone());
-        [measurement, n, bare, mif, rules, routes, device, sock_create, ratio, goal, verdict.into()]
+        [measurement, n, bare, mif, rules, routes, device, sock_create, ratio, noise, goal, verdict.into()]
     }
 }
 
+/// How far the quartiles of a ratio lie from 1.
+fn spread(ratio: Figure) -> f64 {
+    (ratio.upper - 1.0).max(1.0 - ratio.lower).max(0.0)
+}
+
 /// The heads of the table.
-pub const COLUMNS: [&str; 11] = [
+pub const COLUMNS: [&str; 12] = [
     "measurement",
     "N",
     "bare",
@@ -110,6 +118,7 @@ pub const COLUMNS: [&str; 11] = [
     Peer::BindDevice.name(),
     Peer::SockCreate.name(),
     "ratio",
+    "noise, %",
     "goal",
     "",
 ];
@@ -200,6 +209,7 @@ mod tests {
         let ratio = Some(Figure::exact(0.99));
         let row = Row { ratio, ..row }.with_goal(Goal::AtLeast(0.98));
         assert_eq!(row.met, Some(true));
-        assert_eq!(row.cells()[8..], ["0.990", "≥ 0.98", "met"]);
+        let noise = Some(Figure { median: 1.0, lower: 0.985, upper: 1.004 });
+        assert_eq!(Row { noise, ..row }.cells()[8..], ["0.990", "±1.5", "≥ 0.98", "met"]);
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use mif_core::family::Family;
 use mif_tests::netns::Namespace;
 use socket2::{Domain, Socket, Type};
 
@@ -24,8 +25,8 @@ const CHUNK: usize = 128 * 1024;
 
 /// Starts the servers in a namespace, IPv6 and IPv4; their threads end with the process.
 pub fn start(namespace: &Namespace, exchange_cpu: usize, stream_cpu: usize) -> Result<()> {
-    for v6 in [true, false] {
-        let listen = |port| namespace.run(|| listen(SocketAddr::new(population::destination(v6), port)));
+    for family in Family::ALL {
+        let listen = |port| namespace.run(|| listen(SocketAddr::new(population::destination(family), port)));
         let (exchanges, streams) = (listen(EXCHANGE_PORT)?, listen(STREAM_PORT)?);
         serve("exchanges", exchange_cpu, exchanges, exchange)?;
         serve("streams", stream_cpu, streams, take)?;

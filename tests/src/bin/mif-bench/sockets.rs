@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use mif_core::select::compile;
+use mif_core::{family::Family, select::compile};
 use mif_tests::cgroup::Cgroup;
 use mif_user::kernel::object::Sizes;
 
 use crate::{
     Plan,
     enforcement::Enforcement,
-    figure::{Figure, Goal, thousands},
+    figure::{Figure, Goal},
     lab::{self, Site},
     object::SockCreate,
-    population::Population,
+    population::{Population, name as family_name},
     progress::Progress,
     report::{Peer, Report, Row},
     traffic::{Kind, Order},
@@ -27,6 +27,16 @@ enum Who {
     Peer(Peer),
     /// The bare kernel once more: how far two equal things lie apart.
     Again,
+}
+
+/// What each did in a round: nanoseconds for one call or octet.
+type Round = BTreeMap<Who, f64>;
+
+/// A kind of work in a family.
+#[derive(Clone, Copy)]
+struct Work {
+    kind: Kind,
+    family: Family,
 }
 
 /// Hosts with as many PvDs and routes as wanted, one for each way of choosing that changes the kernel's tables.
@@ -48,31 +58,29 @@ pub fn measure(
     progress: &mut Progress,
     report: &mut Report,
 ) -> Result<()> {
-    let n = population.to_string();
-    progress.step(format!("{n}: setting up"));
-    let mut stage = Stage::set_up(population)?;
-    for kind in [Kind::Connect, Kind::Exchange, Kind::Send] {
-        let mut who = vec![Who::Bare, Who::Mif];
-        who.extend(Peer::ALL.map(Who::Peer));
-        who.push(Who::Again);
-        let step = format!("{n}: {}", name(kind));
-        report.rows.push(stage.compare(kind, &who, &step, plan, progress)?);
+    progress.step(format!("{population}: setting up"));
+    let families: &[Family] =
+        if plan.ipv4_at.contains(&population) { &[Family::Ipv6, Family::Ipv4] } else { &[Family::Ipv6] };
+    let mut stage = Stage::set_up(population, families)?;
+    for &family in families {
+        for kind in [Kind::Connect, Kind::Exchange, Kind::Send] {
+            report.rows.push(stage.compare(Work { kind, family }, plan, progress)?);
+        }
+        progress.step(format!("{population}: the hooks' own run time, {}", family_name(family)));
+        report.rows.extend(stage.run_times(family, plan)?);
     }
-    progress.step(format!("{n}: the hooks' own run time"));
-    report.rows.extend(stage.run_times(plan)?);
     if plan.streams_at.contains(&population) {
-        let step = format!("{n}: {}", name(Kind::Stream));
-        let row = stage.compare(Kind::Stream, &[Who::Bare, Who::Mif, Who::Again], &step, plan, progress)?;
-        report.rows.push(row);
+        let work = Work { kind: Kind::Stream, family: Family::Ipv6 };
+        report.rows.push(stage.compare(work, plan, progress)?);
     }
     Ok(())
 }
 
 /// Works for some seconds with the hooks on, for a profiler to look at.
 pub fn show(kind: Kind, population: Population, seconds: u32) -> Result<()> {
-    let mut stage = Stage::set_up(population)?;
+    let mut stage = Stage::set_up(population, &[Family::Ipv6])?;
     stage.mif.on()?;
-    let order = Order { kind, v6: true, bind_device: false, milliseconds: 1000 };
+    let order = Order { kind, family: Family::Ipv6, bind_device: false, milliseconds: 1000 };
     eprintln!("works for {seconds} s: perf record -g -p {}", stage.plain.worker.id());
     for _ in 0..seconds {
         let done = stage.plain.worker.order(&order)?;
@@ -82,12 +90,14 @@ pub fn show(kind: Kind, population: Population, seconds: u32) -> Result<()> {
 }
 
 impl Stage {
-    fn set_up(population: Population) -> Result<Self> {
+    fn set_up(population: Population, families: &[Family]) -> Result<Self> {
         let cgroup = lab::cgroup()?;
         let plain = Site::new("host", 0, &cgroup)?;
         let rules = Site::new("host with rules", 1, &cgroup)?;
         let source_routes = Site::new("host with source routes", 2, &cgroup)?;
-        rules.host.ip(&population.rules())?;
+        for &family in families {
+            lab::batch(&rules.host, family, &population.rules(family))?;
+        }
         source_routes.host.ip(&population.source_routes())?;
         let tables = compile(&population.world(plain.ifindices));
         let sizes = Sizes { pvds: population.pvds + 1, ..Sizes::default() };
@@ -98,32 +108,27 @@ impl Stage {
     }
 
     /// All in turns, in the other direction every second round: what a turn leaves behind hits each alike.
-    fn compare(
-        &mut self,
-        kind: Kind,
-        who: &[Who],
-        step: &str,
-        plan: &Plan,
-        progress: &mut Progress,
-    ) -> Result<Row> {
-        progress.step(step);
-        let mut rounds: Vec<BTreeMap<Who, f64>> = Vec::new();
+    fn compare(&mut self, work: Work, plan: &Plan, progress: &mut Progress) -> Result<Row> {
+        progress.step(format!("{}: {}", self.population, work.name()));
+        let mut rounds: Vec<Round> = Vec::new();
         for round in 1..=plan.rounds {
             progress.round(round, plan.rounds);
-            let mut turns = who.to_vec();
+            let mut turns = work.comparable();
             if round % 2 == 0 {
                 turns.reverse();
             }
-            let turn = |who| Ok((who, self.turn(who, kind, plan.slice)?));
+            let turn = |who| Ok((who, self.turn(who, work, plan.slice)?));
             rounds.push(turns.into_iter().map(turn).collect::<Result<_>>()?);
         }
-        Ok(self.row(kind, &rounds))
+        let mut row = if work.kind == Kind::Connect { added(work, &rounds) } else { rates(work, &rounds) };
+        row.n = self.population.to_string();
+        (row.pvds, row.routes) = (Some(self.population.pvds), Some(self.population.routes));
+        Ok(row)
     }
 
-    /// Nanoseconds for one, or for an octet.
-    fn turn(&mut self, who: Who, kind: Kind, milliseconds: u32) -> Result<f64> {
+    fn turn(&mut self, who: Who, Work { kind, family }: Work, milliseconds: u32) -> Result<f64> {
         let bind_device = who == Who::Peer(Peer::BindDevice);
-        let order = Order { kind, v6: true, bind_device, milliseconds };
+        let order = Order { kind, family, bind_device, milliseconds };
         // The caches are somebody else's at first.
         let warm_up = Order { milliseconds: milliseconds.div_ceil(10), ..order };
         let work = |site: &mut Site| {
@@ -150,110 +155,116 @@ impl Stage {
         .with_context(|| format!("{who:?}"))
     }
 
-    /// Ratios are of the same round. What the bare kernel takes is the mean of its two turns there.
-    fn row(&self, kind: Kind, rounds: &[BTreeMap<Who, f64>]) -> Row {
-        let bare = |round: &BTreeMap<Who, f64>| {
-            let turns = [round.get(&Who::Bare), round.get(&Who::Again)];
-            let turns: Vec<f64> = turns.into_iter().flatten().copied().collect();
-            turns.iter().sum::<f64>() / turns.len() as f64
-        };
-        let figure =
-            |value: &dyn Fn(&BTreeMap<Who, f64>) -> Option<f64>| Figure::of(rounds.iter().filter_map(value));
-        let ratio = |who: Who| figure(&|round| Some(bare(round) / round.get(&who)?));
-        let noise = figure(&|round| Some(round.get(&Who::Bare)? / round.get(&Who::Again)?));
-        let mut row = Row::new(name(kind), self.population.to_string());
-        (row.pvds, row.routes) = (Some(self.population.pvds), Some(self.population.routes));
-        row.note = noise.map_or_else(String::new, |noise| {
-            format!(
-                "the bare kernel beside itself: {:.3} ({:.3} to {:.3})",
-                noise.median, noise.lower, noise.upper
-            )
-        });
-        if kind == Kind::Connect {
-            // Beside the rules' it is judged when all is measured.
-            let added = |who: Who| figure(&|round| Some(round.get(&who)? - bare(round)));
-            row.bare = figure(&|round| Some(bare(round)));
-            row.mif = added(Who::Mif);
-            row.peers =
-                Peer::ALL.into_iter().filter_map(|peer| Some((peer, added(Who::Peer(peer))?))).collect();
-            return row;
-        }
-        let rate = |figure: Option<Figure>| figure.map(|figure| figure.map(|each| per_unit(kind) / each));
-        row.bare = rate(figure(&|round| Some(bare(round))));
-        row.mif = rate(figure(&|round| round.get(&Who::Mif).copied()));
-        for peer in Peer::ALL {
-            if let Some(figure) = rate(figure(&|round| round.get(&Who::Peer(peer)).copied())) {
-                row.peers.insert(peer, figure);
-            }
-        }
-        row.ratio = ratio(Who::Mif);
-        row.with_goal(Goal::AtLeast(match kind {
-            Kind::Exchange => 0.98,
-            Kind::Send => 0.97,
-            Kind::Connect | Kind::Stream => 0.99,
-        }))
-    }
-
-    /// The programs' own run time, as the kernel counts it, under the traffic that makes them run.
-    fn run_times(&mut self, plan: &Plan) -> Result<Vec<Row>> {
-        let mut of: BTreeMap<(Kind, &'static str), Vec<f64>> = BTreeMap::new();
+    /// The programs' own run time, as the kernel counts it, each under the traffic that it is for.
+    fn run_times(&mut self, family: Family, plan: &Plan) -> Result<Vec<Row>> {
+        let digit = family_name(family).trim_start_matches("IPv");
         self.mif.on()?;
-        for kind in [Kind::Connect, Kind::Send] {
-            let order = Order { kind, v6: true, bind_device: false, milliseconds: plan.slice };
+        let mut rows = Vec::new();
+        for (kind, program) in [(Kind::Connect, "connect"), (Kind::Send, "sendmsg"), (Kind::Send, "egress")] {
+            let own = format!("{program}{digit}");
+            let order = Order { kind, family, bind_device: false, milliseconds: plan.slice };
+            let mut rounds = Vec::new();
             for _ in 0..plan.rounds {
                 let worker = &mut self.plain.worker;
                 let times = self.mif.run_times(|| worker.order(&order).map(drop))?;
-                for (program, time) in times {
-                    if let Some(each) = time.each() {
-                        of.entry((kind, program)).or_default().push(each);
-                    }
-                }
+                let time = times.into_iter().find(|(name, _)| *name == own || *name == program);
+                rounds.extend(time.and_then(|(_, time)| time.each()));
             }
-        }
-        self.mif.off()?;
-        let row = |((kind, program), rounds)| {
-            // In the traffic of the socket's hook the other programs are not at home.
-            let at_home = (kind == Kind::Connect) == program_is_connect(program);
-            let mut row = Row::new(format!("{program}{RUN_TIME}"), self.population.to_string());
+            let mut row = Row::new(format!("{own}{RUN_TIME}"), self.population.to_string());
             row.mif = Figure::of(rounds);
             (row.pvds, row.routes) = (Some(self.population.pvds), Some(self.population.routes));
-            at_home.then_some(row)
-        };
-        Ok(of.into_iter().filter_map(row).collect())
+            rows.push(row);
+        }
+        self.mif.off()?;
+        Ok(rows)
     }
 }
 
-fn program_is_connect(program: &str) -> bool {
-    program.starts_with("connect")
-}
+impl Work {
+    /// Who can do it: IPv4 has no source-specific routes, and once a stream flows only the packets differ.
+    fn comparable(self) -> Vec<Who> {
+        let mut who = vec![Who::Bare, Who::Mif];
+        if self.kind != Kind::Stream {
+            let peers = Peer::ALL
+                .into_iter()
+                .filter(|peer| self.family == Family::Ipv6 || *peer != Peer::SourceRoutes);
+            who.extend(peers.map(Who::Peer));
+        }
+        who.push(Who::Again);
+        who
+    }
 
-/// What it is called, with its unit.
-fn name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Connect => CONNECT,
-        Kind::Exchange => "TCP connect, request, response, /s",
-        Kind::Send => "UDP send, unconnected, /s",
-        Kind::Stream => "TCP throughput, Gbit/s",
+    /// What it is called, with its unit.
+    fn name(self) -> String {
+        let family = family_name(self.family);
+        match self.kind {
+            Kind::Connect => format!("{CONNECT}, {family}, ns"),
+            Kind::Exchange => format!("TCP connect, request, response, {family}, /s"),
+            Kind::Send => format!("UDP send, unconnected, {family}, /s"),
+            Kind::Stream => format!("TCP throughput, {family}, Gbit/s"),
+        }
+    }
+
+    /// From nanoseconds for one to the unit of the name.
+    fn per_unit(self) -> f64 {
+        match self.kind {
+            // Octets of 8 bits.
+            Kind::Stream => 8.0,
+            Kind::Connect | Kind::Exchange | Kind::Send => 1e9,
+        }
+    }
+
+    fn goal(self) -> Goal {
+        Goal::AtLeast(match self.kind {
+            Kind::Exchange => 0.98,
+            Kind::Send => 0.97,
+            Kind::Connect | Kind::Stream => 0.99,
+        })
     }
 }
+
+/// How the names of what a connection costs begin.
+pub const CONNECT: &str = "added to connect";
 
 /// How the names of the programs' own run times end.
 pub const RUN_TIME: &str = ", its own run time, ns";
 
-/// The measurement of the chart.
-pub const CONNECT: &str = "connect: ns added to the bare kernel's";
+/// What the bare kernel takes: the mean of its two turns in the round.
+fn bare(round: &Round) -> f64 {
+    let turns = [round.get(&Who::Bare), round.get(&Who::Again)];
+    let turns: Vec<f64> = turns.into_iter().flatten().copied().collect();
+    turns.iter().sum::<f64>() / turns.len() as f64
+}
 
-/// From nanoseconds for one to the unit of [`name`].
-fn per_unit(kind: Kind) -> f64 {
-    match kind {
-        // Octets of 8 bits.
-        Kind::Stream => 8.0,
-        Kind::Connect | Kind::Exchange | Kind::Send => 1e9,
+/// A row with the bare kernel beside itself.
+fn with_noise(work: Work, rounds: &[Round]) -> Row {
+    let noise = rounds.iter().filter_map(|round| Some(round.get(&Who::Bare)? / round.get(&Who::Again)?));
+    Row { noise: Figure::of(noise), ..Row::new(work.name(), "") }
+}
+
+/// What each adds to the time of the bare kernel; it is judged beside the rules' when all is measured.
+fn added(work: Work, rounds: &[Round]) -> Row {
+    let added = |who| Figure::of(rounds.iter().filter_map(|round| Some(round.get(&who)? - bare(round))));
+    Row {
+        bare: Figure::of(rounds.iter().map(bare)),
+        mif: added(Who::Mif),
+        peers: Peer::ALL.into_iter().filter_map(|peer| Some((peer, added(Who::Peer(peer))?))).collect(),
+        ..with_noise(work, rounds)
     }
 }
 
-impl std::fmt::Display for Population {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} PvDs, {} routes", thousands(self.pvds), thousands(self.routes))
-    }
+/// What each gets done; the ratio is that of the same round.
+fn rates(work: Work, rounds: &[Round]) -> Row {
+    let rate = |time: &dyn Fn(&Round) -> Option<f64>| {
+        Figure::of(rounds.iter().filter_map(time)).map(|time| time.map(|each| work.per_unit() / each))
+    };
+    let of = |who| rate(&move |round: &Round| round.get(&who).copied());
+    let row = Row {
+        bare: rate(&|round| Some(bare(round))),
+        mif: of(Who::Mif),
+        peers: Peer::ALL.into_iter().filter_map(|peer| Some((peer, of(Who::Peer(peer))?))).collect(),
+        ratio: Figure::of(rounds.iter().filter_map(|round| Some(bare(round) / round.get(&Who::Mif)?))),
+        ..with_noise(work, rounds)
+    };
+    row.with_goal(work.goal())
 }

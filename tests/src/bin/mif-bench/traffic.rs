@@ -1,6 +1,7 @@
 //! The work of an application, from a socket's birth to its end: what a worker does for some milliseconds.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Read as _},
     mem::MaybeUninit,
     net::SocketAddr,
@@ -10,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
+use mif_core::family::Family;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::{lab::UPLINKS, population};
@@ -46,8 +48,8 @@ pub enum Kind {
 pub struct Order {
     /// What.
     pub kind: Kind,
-    /// With AF_INET6 rather than AF_INET.
-    pub v6: bool,
+    /// With sockets of this family.
+    pub family: Family,
     /// With SO_BINDTODEVICE to the first uplink, by the application itself.
     pub bind_device: bool,
     /// For how long, milliseconds.
@@ -67,7 +69,7 @@ impl Order {
     /// The line.
     pub fn line(&self) -> String {
         let kind = self.kind.to_possible_value().map_or_else(String::new, |value| value.get_name().into());
-        format!("{kind} {} {} {}", self.v6, self.bind_device, self.milliseconds)
+        format!("{kind} {} {} {}", self.family == Family::Ipv6, self.bind_device, self.milliseconds)
     }
 }
 
@@ -75,10 +77,10 @@ impl FromStr for Order {
     type Err = anyhow::Error;
 
     fn from_str(line: &str) -> Result<Self> {
-        let [kind, v6, bind_device, milliseconds] = words(line)?;
+        let [kind, ipv6, bind_device, milliseconds] = words(line)?;
         Ok(Self {
             kind: Kind::from_str(kind, false).map_err(anyhow::Error::msg)?,
-            v6: v6.parse()?,
+            family: if ipv6.parse()? { Family::Ipv6 } else { Family::Ipv4 },
             bind_device: bind_device.parse()?,
             milliseconds: milliseconds.parse()?,
         })
@@ -113,13 +115,13 @@ fn words<const N: usize>(line: &str) -> Result<[&str; N]> {
 
 /// The sockets of a worker that live longer than an order.
 pub struct Traffic {
-    /// The receivers of datagrams, in the server's namespace: IPv6, IPv4.
-    receivers: [Socket; 2],
+    /// The receivers of datagrams, in the server's namespace.
+    receivers: BTreeMap<Family, Socket>,
 }
 
 impl Traffic {
     /// With the receivers; they must not block.
-    pub fn new(receivers: [Socket; 2]) -> Self {
+    pub fn new(receivers: BTreeMap<Family, Socket>) -> Self {
         Self { receivers }
     }
 
@@ -142,7 +144,7 @@ impl Traffic {
     /// Only the sending is timed. Between the batches the receiver empties its queue, so that each datagram goes all the
     /// way into it.
     fn send(&self, order: &Order, limit: Duration) -> Result<Done> {
-        let receiver = &self.receivers[usize::from(!order.v6)];
+        let receiver = self.receivers.get(&order.family).context("each family has a receiver")?;
         let (to, sender) = (destination(order, EXCHANGE_PORT), socket(order, Type::DGRAM)?);
         let (mut done, started) = (Done { count: 0, nanoseconds: 0 }, Instant::now());
         while started.elapsed() < limit {
@@ -208,16 +210,23 @@ fn stream(order: &Order, limit: Duration) -> Result<Done> {
 }
 
 fn socket(order: &Order, kind: Type) -> Result<Socket> {
-    let domain = if order.v6 { Domain::IPV6 } else { Domain::IPV4 };
-    let socket = Socket::new(domain, kind, None).context("socket")?;
+    let socket = Socket::new(domain(order.family), kind, None).context("socket")?;
     if order.bind_device {
         socket.bind_device(Some(UPLINKS[0].as_bytes())).context("SO_BINDTODEVICE")?;
     }
     Ok(socket)
 }
 
+/// The domain of a family's sockets.
+pub fn domain(family: Family) -> Domain {
+    match family {
+        Family::Ipv4 => Domain::IPV4,
+        Family::Ipv6 => Domain::IPV6,
+    }
+}
+
 fn destination(order: &Order, port: u16) -> SockAddr {
-    SocketAddr::new(population::destination(order.v6), port).into()
+    SocketAddr::new(population::destination(order.family), port).into()
 }
 
 fn elapsed(since: Instant) -> u64 {
@@ -231,7 +240,7 @@ mod tests {
     #[test]
     fn lines_say_what_they_were_made_of() {
         for kind in [Kind::Connect, Kind::Exchange, Kind::Send, Kind::Stream] {
-            let order = Order { kind, v6: true, bind_device: false, milliseconds: 7 };
+            let order = Order { kind, family: Family::Ipv4, bind_device: false, milliseconds: 7 };
             assert_eq!(order.line().parse::<Order>().unwrap(), order);
         }
         let done = Done { count: 3, nanoseconds: 12 };

@@ -2,7 +2,7 @@
 
 use crate::{
     chart::{Chart, Curve},
-    figure::{Goal, short},
+    figure::{Goal, short, thousands},
     report::{Peer, Report, Row},
     sockets::{CONNECT, RUN_TIME},
 };
@@ -13,24 +13,20 @@ const RULES: u32 = 1_000;
 /// Fills in ratios and goals that need more than their row.
 pub fn complete(report: &mut Report) {
     by_measurement(&mut report.rows);
-    let rules = rules(report);
-    let fewest: Vec<Row> =
-        report.rows.iter().filter(|row| row.measurement.ends_with(RUN_TIME)).cloned().collect();
+    let before = report.rows.clone();
     for row in &mut report.rows {
         if row.measurement.starts_with(CONNECT)
-            && let (Some(mif), Some(rules)) = (row.mif, rules)
+            && let (Some(mif), Some(rules)) = (row.mif, rules(&before, &row.measurement))
         {
             row.ratio = Some(mif.map(|added| added / rules));
-            row.note += &format!("; the ratio is to what {RULES} rules add, {} ns", short(rules));
             *row = std::mem::take(row).with_goal(Goal::AtMost(0.05));
         }
         if row.measurement.starts_with("connect")
             && row.measurement.ends_with(RUN_TIME)
-            && let Some(first) = fewest.iter().find(|first| first.measurement == row.measurement)
+            && let Some(first) = before.iter().find(|first| first.measurement == row.measurement)
             && let (Some(mif), Some(base)) = (row.mif, first.mif)
         {
             row.ratio = Some(mif.map(|time| time / base.median));
-            row.note = format!("the ratio is to {}", first.n);
             *row = std::mem::take(row).with_goal(Goal::AtMost(1.3));
         }
     }
@@ -47,15 +43,16 @@ fn by_measurement(rows: &mut [Row]) {
     rows.sort_by_key(|row| order.iter().position(|measurement| *measurement == row.measurement));
 }
 
-/// What that many rules add to an IPv6 connection, with the fewest routes.
-fn rules(report: &Report) -> Option<f64> {
-    let with = report.rows.iter().find(|row| row.measurement == CONNECT && row.pvds == Some(RULES))?;
+/// What that many rules add to a connection, with the fewest routes.
+fn rules(rows: &[Row], measurement: &str) -> Option<f64> {
+    let with = rows.iter().find(|row| row.measurement == measurement && row.pvds == Some(RULES))?;
     Some(with.peers.get(&Peer::Rules)?.median)
 }
 
 /// The cost over the number of PvDs; `None` without at least two numbers.
 pub fn chart(report: &Report) -> Option<Chart> {
-    let connects = || report.rows.iter().filter(|row| row.measurement == CONNECT);
+    let measurement = &report.rows.iter().find(|row| row.measurement.starts_with(CONNECT))?.measurement;
+    let connects = || report.rows.iter().filter(|row| row.measurement == *measurement);
     let fewest = connects().filter_map(|row| row.routes).min()?;
     let rows: Vec<&Row> = connects().filter(|row| row.routes == Some(fewest)).collect();
     if rows.len() < 2 {
@@ -76,7 +73,8 @@ pub fn chart(report: &Report) -> Option<Chart> {
             report.kernel
         ),
         curves,
-        bound: rules(report).map(|rules| (format!("goal: 1/20 of {RULES} rules"), rules / 20.0)),
+        bound: rules(&report.rows, measurement)
+            .map(|rules| (format!("goal: 1/20 of what {} rules add", thousands(RULES)), rules / 20.0)),
     })
 }
 

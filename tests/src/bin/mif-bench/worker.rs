@@ -1,6 +1,7 @@
 //! The measuring process: lives in the namespace of a host and in the bench's cgroup, takes orders on its standard input.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufRead as _, Write as _, stdin, stdout},
     net::SocketAddr,
@@ -10,17 +11,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use mif_core::family::Family;
 use mif_tests::{cgroup::Cgroup, netns::Namespace, process::Process};
 use nix::{
     libc,
     sched::{CloneFlags, CpuSet, sched_setaffinity, setns},
     unistd::Pid,
 };
-use socket2::{Domain, Socket, Type};
+use socket2::{Socket, Type};
 
 use crate::{
     population,
-    traffic::{Done, EXCHANGE_PORT, Order, Traffic},
+    traffic::{self, Done, EXCHANGE_PORT, Order, Traffic},
 };
 
 /// The word that makes this program a worker; nobody types it.
@@ -71,16 +73,16 @@ pub fn run(server: &Path) -> Result<()> {
 }
 
 /// Sockets stay in the namespace in which they were made; this thread ends there.
-fn receivers(server: &Path) -> Result<[Socket; 2]> {
+fn receivers(server: &Path) -> Result<BTreeMap<Family, Socket>> {
     let namespace = File::open(server).context("the server's namespace")?;
     setns(namespace, CloneFlags::CLONE_NEWNET).context("setns")?;
-    let receiver = |v6: bool| {
-        let socket = Socket::new(if v6 { Domain::IPV6 } else { Domain::IPV4 }, Type::DGRAM, None)?;
-        socket.bind(&SocketAddr::new(population::destination(v6), EXCHANGE_PORT).into())?;
+    let receiver = |family| {
+        let socket = Socket::new(traffic::domain(family), Type::DGRAM, None)?;
+        socket.bind(&SocketAddr::new(population::destination(family), EXCHANGE_PORT).into())?;
         socket.set_nonblocking(true)?;
-        Ok::<_, std::io::Error>(socket)
+        Ok::<_, std::io::Error>((family, socket))
     };
-    Ok([receiver(true).context("a receiver")?, receiver(false).context("a receiver of IPv4")?])
+    Family::ALL.into_iter().map(receiver).collect::<Result<_, _>>().context("a receiver")
 }
 
 /// The CPU of the workers.
