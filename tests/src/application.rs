@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    net::SocketAddrV6,
+    net::SocketAddr,
     process::{Command, Stdio},
 };
 
@@ -89,11 +89,11 @@ impl<'a> Place<'a> {
         Ok(storm)
     }
 
-    /// Serves echo on TCP and UDP; `[::]` is all addresses. Ready when this returns, ends when the result is dropped.
+    /// Serves echo on TCP and UDP; `[::]` is all addresses, `0.0.0.0` those of IPv4. Ready when this returns, ends when the result is dropped.
     ///
     /// # Errors
     /// An address is not there or taken.
-    pub fn serve(&self, addresses: &[SocketAddrV6]) -> Result<Server> {
+    pub fn serve(&self, addresses: &[SocketAddr]) -> Result<Server> {
         let mut command = self.command(need::sibling(PROGRAM)?)?;
         command.arg("serve").args(addresses.iter().map(ToString::to_string));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -1,24 +1,19 @@
 //! Echo servers, TCP and UDP, that remember who came.
 
 use std::{
-    io::{self, IoSlice, IoSliceMut, Read as _, Write as _},
-    net::{Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket},
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::{AsFd as _, BorrowedFd},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result};
-use nix::{
-    libc,
-    sys::socket::{
-        ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, getsockname, recvmsg, sendmsg,
-        setsockopt, sockopt,
-    },
-};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
+    datagram::{self, Datagram, Origin},
+    family::canonical,
     netns::Namespace,
     worker::{Stop, Worker},
 };
@@ -42,15 +37,15 @@ pub enum Transport {
     Udp,
 }
 
-/// Who came, and to which of the server's addresses.
+/// Who came, and to which of the server's addresses. IPv4 addresses are written as such, also where the socket is AF_INET6.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Arrival {
     /// How.
     pub transport: Transport,
     /// From where.
-    pub source: SocketAddrV6,
+    pub source: SocketAddr,
     /// To what.
-    pub destination: SocketAddrV6,
+    pub destination: SocketAddr,
 }
 
 /// Answers on TCP and UDP until dropped.
@@ -61,11 +56,11 @@ pub struct EchoServer {
 }
 
 impl EchoServer {
-    /// Serves each of `addresses` in `namespace`.
+    /// Serves each of `addresses` in `namespace`; `[::]` is all addresses of both versions of IP.
     ///
     /// # Errors
     /// One of them is not an address of the namespace, or taken.
-    pub fn start(namespace: &Namespace, addresses: &[SocketAddrV6]) -> Result<Self> {
+    pub fn start(namespace: &Namespace, addresses: &[SocketAddr]) -> Result<Self> {
         namespace.run(|| Self::here(addresses)).with_context(|| format!("serve in {}", namespace.name()))
     }
 
@@ -73,7 +68,7 @@ impl EchoServer {
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub fn here(addresses: &[SocketAddrV6]) -> Result<Self> {
+    pub fn here(addresses: &[SocketAddr]) -> Result<Self> {
         let (mut listeners, mut sockets) = (Vec::new(), Vec::new());
         for &address in addresses {
             listeners.push(listen(address).with_context(|| format!("listen to TCP {address}"))?);
@@ -97,8 +92,8 @@ impl EchoServer {
     }
 }
 
-fn listen(address: SocketAddrV6) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -106,9 +101,9 @@ fn listen(address: SocketAddrV6) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn receive(address: SocketAddrV6) -> io::Result<UdpSocket> {
+fn receive(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(address)?;
-    setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+    datagram::tell_destinations(&socket)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -127,14 +122,14 @@ impl Service {
                 while let Ok((stream, peer)) = listener.accept() {
                     // A connection that was reset meanwhile has no addresses any more.
                     if let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nonblocking(true)) {
-                        self.note(Transport::Tcp, v6(peer), v6(local));
+                        self.note(Transport::Tcp, peer, local);
                         self.streams.push(stream);
                     }
                 }
             }
             for socket in &self.sockets {
                 let mut buffer = [0; CHUNK];
-                while let Ok(datagram) = receive_with_destination(socket.as_fd(), &mut buffer) {
+                while let Ok(datagram) = datagram::receive(socket, &mut buffer) {
                     // Before the answer, so that who has that finds this.
                     self.note(Transport::Udp, datagram.source, datagram.destination);
                     send_back(socket, &datagram, &buffer[..datagram.length]);
@@ -150,9 +145,9 @@ impl Service {
         listeners.chain(sockets).chain(self.streams.iter().map(TcpStream::as_fd))
     }
 
-    fn note(&self, transport: Transport, source: SocketAddrV6, destination: SocketAddrV6) {
+    fn note(&self, transport: Transport, source: SocketAddr, destination: SocketAddr) {
         let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        arrivals.push(Arrival { transport, source, destination });
+        arrivals.push(Arrival { transport, source: canonical(source), destination: canonical(destination) });
     }
 }
 
@@ -169,50 +164,9 @@ fn echo_stream(stream: &mut TcpStream) -> io::Result<()> {
     }
 }
 
-/// Sends a datagram back from the address that it was sent to, as a well-made server on a wildcard address does (IPV6_PKTINFO).
-/// That an answer cannot be sent is the client's to find out.
+/// Sends a datagram back from the address that it was sent to, as a well-made server on a wildcard address does. That an answer
+/// cannot be sent is the client's to find out.
 fn send_back(socket: &UdpSocket, datagram: &Datagram, words: &[u8]) {
-    let source = libc::in6_pktinfo { ipi6_addr: in6(*datagram.destination.ip()), ipi6_ifindex: 0 };
-    let control = [ControlMessage::Ipv6PacketInfo(&source)];
-    let to = SockaddrIn6::from(datagram.source);
-    let _ = sendmsg(socket.as_raw_fd(), &[IoSlice::new(words)], &control, MsgFlags::empty(), Some(&to));
-}
-
-/// A datagram and the address that it was sent to.
-pub(crate) struct Datagram {
-    pub(crate) length: usize,
-    pub(crate) source: SocketAddrV6,
-    pub(crate) destination: SocketAddrV6,
-}
-
-/// Receives on a socket that has IPV6_RECVPKTINFO set.
-pub(crate) fn receive_with_destination(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Datagram> {
-    let mut control = nix::cmsg_space!(libc::in6_pktinfo);
-    let mut slices = [IoSliceMut::new(buffer)];
-    let message =
-        recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty())?;
-    let destination = message.cmsgs()?.find_map(|control| match control {
-        ControlMessageOwned::Ipv6PacketInfo(info) => Some(Ipv6Addr::from(info.ipi6_addr.s6_addr)),
-        _ => None,
-    });
-    match (message.address, destination) {
-        (Some(source), Some(address)) => {
-            let (length, source) = (message.bytes, SocketAddrV6::from(source));
-            let port = getsockname::<SockaddrIn6>(socket.as_raw_fd())?.port();
-            Ok(Datagram { length, source, destination: SocketAddrV6::new(address, port, 0, 0) })
-        }
-        _ => Err(io::Error::other("a datagram came without its addresses")),
-    }
-}
-
-pub(crate) fn in6(address: Ipv6Addr) -> libc::in6_addr {
-    libc::in6_addr { s6_addr: address.octets() }
-}
-
-/// The address of an AF_INET6 socket.
-pub(crate) fn v6(address: SocketAddr) -> SocketAddrV6 {
-    match address {
-        SocketAddr::V6(address) => address,
-        SocketAddr::V4(address) => SocketAddrV6::new(address.ip().to_ipv6_mapped(), address.port(), 0, 0),
-    }
+    let origin = Origin { address: Some(datagram.destination.ip()), ifindex: 0 };
+    let _ = datagram::send(socket, Some(origin), datagram.source, words);
 }

@@ -5,22 +5,21 @@
 
 use std::{
     ffi::OsString,
-    io::{self, IoSlice, Read as _, Write as _},
-    net::{Ipv6Addr, SocketAddrV6},
-    os::fd::{AsFd as _, AsRawFd as _},
+    io::{self, Read as _, Write as _},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use clap::ValueEnum;
-use nix::{
-    libc,
-    net::if_::if_nametoindex,
-    sys::socket::{ControlMessage, MsgFlags, SockaddrIn6, sendmsg, setsockopt, sockopt},
-};
+use nix::{libc, net::if_::if_nametoindex};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::echo::{Transport, in6, receive_with_destination, v6};
+use crate::{
+    datagram::{self, Origin},
+    echo::Transport,
+    family::Family,
+};
 
 /// How long a flow waits for its answer before it counts as lost. In the lab an answer takes less than a millisecond; the rest
 /// is for a machine that has much else to do.
@@ -36,7 +35,8 @@ pub enum Kind {
     UdpConnected,
     /// sendto(2) on a datagram socket.
     UdpUnconnected,
-    /// sendmsg(2) with the source in IPV6_PKTINFO (RFC 3542 §6.2); the source is `bind`, the socket is bound to nothing.
+    /// sendmsg(2) with the source in IP_PKTINFO (ip(7)) or IPV6_PKTINFO (RFC 3542 §6.2); the source is `bind`, the socket is
+    /// bound to nothing.
     UdpPktinfo,
 }
 
@@ -62,11 +62,12 @@ impl Kind {
 pub struct Flow {
     /// How it opens the flow
     pub kind: Kind,
-    /// Whom it talks to: an echo server, `[2001:db8::1]:7`
-    pub destination: SocketAddrV6,
+    /// Whom it talks to: an echo server, `[2001:db8::1]:7`, `203.0.113.1:7`, or `[::ffff:203.0.113.1]:7` for IPv4 over an
+    /// AF_INET6 socket
+    pub destination: SocketAddr,
     /// The source address that it insists on
     #[arg(long)]
-    pub bind: Option<Ipv6Addr>,
+    pub bind: Option<IpAddr>,
     /// The interface that it insists on (SO_BINDTODEVICE)
     #[arg(long)]
     pub device: Option<String>,
@@ -85,18 +86,31 @@ pub struct Report {
     /// Its errno(3); none for an answer that did not come.
     pub errno: Option<i32>,
     /// Source address and port as far as the socket knows: of an unconnected one the address is known from the answer only.
-    pub local: Option<SocketAddrV6>,
+    pub local: Option<SocketAddr>,
+}
+
+impl Report {
+    /// The source address that is known; an IPv4 one as such, whatever the socket.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.local.map(|local| local.ip().to_canonical())
+    }
 }
 
 impl Flow {
     /// From no address in particular.
-    pub fn new(kind: Kind, destination: SocketAddrV6) -> Self {
+    pub fn new(kind: Kind, destination: SocketAddr) -> Self {
         Self { kind, destination, bind: None, device: None, stay: false }
     }
 
-    /// From this address.
-    pub fn from(self, source: Ipv6Addr) -> Self {
+    /// From this address; an IPv4 one is written as the family of the flow has it.
+    pub fn from(self, source: impl Into<IpAddr>) -> Self {
+        let source = self.family().written(source);
         Self { bind: Some(source), ..self }
+    }
+
+    /// The family of its socket.
+    pub fn family(&self) -> Family {
+        Family::of(self.destination.ip())
     }
 
     /// By this interface.
@@ -160,7 +174,7 @@ impl Flow {
             Transport::Tcp => (Type::STREAM, Protocol::TCP),
             Transport::Udp => (Type::DGRAM, Protocol::UDP),
         };
-        Socket::new(Domain::IPV6, kind, Some(protocol)).map_err(failed("socket"))
+        Socket::new(Domain::for_address(self.destination), kind, Some(protocol)).map_err(failed("socket"))
     }
 }
 
@@ -180,11 +194,11 @@ impl Open<'_> {
             socket.bind_device(Some(device.as_bytes())).map_err(failed("SO_BINDTODEVICE"))?;
         }
         if let Some(source) = flow.bind.filter(|_| flow.kind != Kind::UdpPktinfo) {
-            let any_port = SocketAddrV6::new(source, 0, 0, 0);
+            let any_port = SocketAddr::new(source, 0);
             socket.bind(&any_port.into()).map_err(failed("bind"))?;
         }
         if flow.kind.transport() == Transport::Udp {
-            setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true).map_err(failed("IPV6_RECVPKTINFO"))?;
+            datagram::tell_destinations(socket).map_err(failed("IP_PKTINFO or IPV6_RECVPKTINFO"))?;
         }
         match flow.kind {
             Kind::Tcp | Kind::UdpConnected => {
@@ -201,49 +215,42 @@ impl Open<'_> {
         match exchanged {
             Err(failure) => failure.report(local),
             Ok(answered_to) => {
-                let local = local
-                    .map(|local| SocketAddrV6::new(answered_to.unwrap_or(*local.ip()), local.port(), 0, 0));
+                let local =
+                    local.map(|local| SocketAddr::new(answered_to.unwrap_or(local.ip()), local.port()));
                 Report { arrived: true, error: None, errno: None, local }
             }
         }
     }
 
     /// Sends, and waits for the same words. Returns the address that the answer came to, where the system tells.
-    fn try_exchange(&self) -> Result<Option<Ipv6Addr>, Failure> {
+    fn try_exchange(&self) -> Result<Option<IpAddr>, Failure> {
         const WORDS: &[u8] = b"mif-lab: is anybody there?";
-        let destination = SockaddrIn6::from(self.flow.destination);
-        let words = [IoSlice::new(WORDS)];
-        let raw = self.socket.as_raw_fd();
-        let no_flags = MsgFlags::empty();
-        match self.flow.kind {
-            Kind::Tcp | Kind::UdpConnected => (&self.socket).write_all(WORDS).map_err(failed("send"))?,
+        let Self { flow, socket } = self;
+        match flow.kind {
+            Kind::Tcp | Kind::UdpConnected => (&*socket).write_all(WORDS).map_err(failed("send"))?,
             Kind::UdpUnconnected => {
-                sendmsg(raw, &words, &[], no_flags, Some(&destination)).map_err(failed("sendto"))?;
+                datagram::send(socket, None, flow.destination, WORDS).map_err(failed("sendto"))?;
             }
             Kind::UdpPktinfo => {
-                let device = self.flow.device.as_deref().map_or(Ok(0), if_nametoindex);
-                let info = libc::in6_pktinfo {
-                    ipi6_addr: in6(self.flow.bind.unwrap_or(Ipv6Addr::UNSPECIFIED)),
-                    ipi6_ifindex: device.map_err(failed("if_nametoindex"))?,
-                };
-                let control = [ControlMessage::Ipv6PacketInfo(&info)];
-                sendmsg(raw, &words, &control, no_flags, Some(&destination)).map_err(failed("sendmsg"))?;
+                let device = flow.device.as_deref().map_or(Ok(0), if_nametoindex);
+                let ifindex = device.map_err(failed("if_nametoindex"))?;
+                let origin = Origin { address: flow.bind, ifindex };
+                datagram::send(socket, Some(origin), flow.destination, WORDS).map_err(failed("sendmsg"))?;
             }
         }
         let mut answer = [0; WORDS.len()];
-        let answered_to = match self.flow.kind.transport() {
+        let answered_to = match flow.kind.transport() {
             Transport::Tcp => {
-                (&self.socket).read_exact(&mut answer).map_err(failed("receive"))?;
+                (&*socket).read_exact(&mut answer).map_err(failed("receive"))?;
                 None
             }
             Transport::Udp => {
-                let datagram =
-                    receive_with_destination(self.socket.as_fd(), &mut answer).map_err(failed("receive"))?;
-                if datagram.source.ip() != self.flow.destination.ip() {
+                let datagram = datagram::receive(socket, &mut answer).map_err(failed("receive"))?;
+                if datagram.source.ip() != flow.destination.ip() {
                     let error = io::Error::other(format!("the answer is from {}", datagram.source));
                     return Err(failed("receive")(error));
                 }
-                Some(*datagram.destination.ip())
+                Some(datagram.destination.ip())
             }
         };
         if answer != WORDS {
@@ -252,8 +259,8 @@ impl Open<'_> {
         Ok(answered_to)
     }
 
-    fn local(&self) -> Option<SocketAddrV6> {
-        self.socket.local_addr().ok()?.as_socket().map(v6)
+    fn local(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()?.as_socket()
     }
 }
 
@@ -269,7 +276,7 @@ fn failed<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> Failure {
 }
 
 impl Failure {
-    fn report(self, local: Option<SocketAddrV6>) -> Report {
+    fn report(self, local: Option<SocketAddr>) -> Report {
         let Self { step, error } = self;
         match error.raw_os_error() {
             // What SO_SNDTIMEO makes of a connect(2), and SO_RCVTIMEO of a read(2), without an answer.

@@ -1,9 +1,10 @@
 //! The host: the machine that `mif` is for, with nothing of `mif` yet.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use ipnet::Ipv6Net;
+use nix::{ifaddrs::getifaddrs, sys::socket::SockaddrStorage};
 
 use crate::{
     application::Place,
@@ -40,6 +41,8 @@ impl Host {
         for (name, value) in settings {
             namespace.sysctl(&format!("net/ipv6/conf/default/{name}"), value)?;
         }
+        // Loose, as systemd's 50-default.conf has it: packets may come in by another interface than those to their source leave by.
+        namespace.sysctl("net/ipv4/conf/default/rp_filter", 2)?;
         let events = Events::subscribe(&namespace)?;
         Ok(Self { namespace, events })
     }
@@ -92,6 +95,18 @@ impl Host {
     pub fn address_in(&self, prefix: &Ipv6Net) -> Result<Option<Ipv6Addr>> {
         let fits = |found: &LocalAddress| found.usable && prefix.contains(&found.address);
         Ok(self.addresses()?.into_iter().find(fits).map(|found| found.address))
+    }
+
+    /// Its IPv4 addresses, those of the loopback included.
+    ///
+    /// # Errors
+    /// See getifaddrs(3).
+    pub fn addresses_ipv4(&self) -> Result<Vec<Ipv4Addr>> {
+        let ipv4 = |address: SockaddrStorage| address.as_sockaddr_in().map(|address| address.ip());
+        self.namespace.run(|| {
+            let found = getifaddrs().context("getifaddrs")?;
+            Ok(found.filter_map(|interface| interface.address.and_then(ipv4)).collect())
+        })
     }
 
     /// Waits until there is a usable address in `prefix`.

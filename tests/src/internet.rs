@@ -1,6 +1,6 @@
 //! What lies behind the providers' routers: servers that remember the sources they saw, and clients.
 
-use std::net::{Ipv6Addr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Result;
 
@@ -19,6 +19,10 @@ pub const SERVERS: [Ipv6Addr; 3] = [
     Ipv6Addr::new(0x2001, 0xdb8, 0x5353, 0, 0, 0, 0, 1),
 ];
 
+/// The servers' IPv4 addresses: likewise.
+pub const SERVERS_IPV4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(203, 0, 113, 2), Ipv4Addr::new(192, 0, 2, 1)];
+
 /// A namespace with echo servers behind all routers.
 #[derive(Debug)]
 pub struct Internet {
@@ -33,11 +37,13 @@ impl Internet {
     /// The kernel refused a step.
     pub fn new() -> Result<Self> {
         let namespace = Namespace::new("internet")?;
-        let echo = serve(&namespace, &SERVERS)?;
+        let servers: Vec<IpAddr> =
+            SERVERS.into_iter().map(IpAddr::from).chain(SERVERS_IPV4.map(IpAddr::from)).collect();
+        let echo = serve(&namespace, &servers)?;
         Ok(Self { echo, namespace })
     }
 
-    /// Lays the cable to a provider's router and sends the provider's prefix that way.
+    /// Lays the cable to a provider's router and sends the provider's prefixes that way.
     ///
     /// # Errors
     /// The router is connected already.
@@ -64,6 +70,14 @@ impl Internet {
              route append {prefix} via {there}",
             name = isp.name,
             prefix = isp.prefix,
+        ))?;
+        let (here, there) = (transit_ipv4(number, 2), transit_ipv4(number, 1));
+        router.ip4(&format!("addr add {there}/30 dev {interface}\nroute add default via {here}"))?;
+        self.namespace.ip4(&format!(
+            "addr add {here}/30 dev {name}\n\
+             route append {prefix} via {there}",
+            name = isp.name,
+            prefix = isp.prefix_ipv4,
         ))
     }
 
@@ -88,17 +102,29 @@ fn transit(number: u16, host: u16) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 0xfffe, number, 0, 0, 0, host)
 }
 
+/// The same in IPv4: a /30 of 198.51.100.0/24.
+fn transit_ipv4(number: u16, host: u16) -> Ipv4Addr {
+    const NET: u32 = u32::from_be_bytes([198, 51, 100, 0]);
+    Ipv4Addr::from(NET | u32::from(number) << 2 | u32::from(host))
+}
+
 /// Gives `namespace` these addresses (on its loopback, so that they are there whatever comes and goes) and serves them.
-pub(crate) fn serve(namespace: &Namespace, addresses: &[Ipv6Addr]) -> Result<EchoServer> {
-    let lines: Vec<_> =
-        addresses.iter().map(|address| format!("addr add {address}/128 dev lo nodad")).collect();
-    namespace.ip(&lines.join("\n"))?;
+pub(crate) fn serve(namespace: &Namespace, addresses: &[IpAddr]) -> Result<EchoServer> {
+    let (mut ipv4, mut ipv6) = (String::new(), String::new());
+    for address in addresses {
+        match address {
+            IpAddr::V4(_) => ipv4 += &format!("addr add {address}/32 dev lo\n"),
+            IpAddr::V6(_) => ipv6 += &format!("addr add {address}/128 dev lo nodad\n"),
+        }
+    }
+    namespace.ip4(&ipv4)?;
+    namespace.ip(&ipv6)?;
     until_ready(namespace, &["lo"])?;
     let sockets: Vec<_> = addresses.iter().map(|&address| at_echo(address)).collect();
     EchoServer::start(namespace, &sockets)
 }
 
 /// The echo server at `address`.
-pub fn at_echo(address: Ipv6Addr) -> SocketAddrV6 {
-    SocketAddrV6::new(address, echo::PORT, 0, 0)
+pub fn at_echo(address: impl Into<IpAddr>) -> SocketAddr {
+    SocketAddr::new(address.into(), echo::PORT)
 }

@@ -1,8 +1,9 @@
-//! The plan of addresses: what each provider is called, owns and advertises. All of it is 2001:db8::/32 (RFC 3849).
+//! The plan of addresses: what each provider is called, owns and advertises. All of it is 2001:db8::/32 (RFC 3849) and
+//! 198.18.0.0/15 (RFC 2544).
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv6Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use mif_core::wire::{NdOption, PrefixInformation, RaHeader, RouterAdvertisement};
 
 /// A provider: a router with a prefix of its own.
@@ -16,6 +17,10 @@ pub struct Isp {
     pub prefix: Ipv6Net,
     /// What it advertises on the link to the host.
     pub lan: Ipv6Net,
+    /// What it owns in IPv4.
+    pub prefix_ipv4: Ipv4Net,
+    /// The subnet of that on the link to the host.
+    pub lan_ipv4: Ipv4Net,
 }
 
 /// The first provider.
@@ -31,13 +36,16 @@ const VALID_LIFETIME: u32 = 86_400;
 const PREFERRED_LIFETIME: u32 = 14_400;
 
 impl Isp {
-    /// The provider that owns 2001:db8:`number`::/48 and advertises its subnet 1.
+    /// The provider that owns 2001:db8:`number`::/48 and 198.18.`number`.0/24, and gives the host its IPv6 subnet 1 and the lower
+    /// half of its IPv4 prefix. `number` is at most 63: the lab has a cable for so many.
     pub const fn new(name: &'static str, number: u16) -> Self {
         Self {
             name,
             number,
             prefix: Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, number, 0, 0, 0, 0, 0), 48),
             lan: Self::subnet(number, 1),
+            prefix_ipv4: Ipv4Net::new_assert(Ipv4Addr::new(198, 18, number as u8, 0), 24),
+            lan_ipv4: Ipv4Net::new_assert(Ipv4Addr::new(198, 18, number as u8, 0), 25),
         }
     }
 
@@ -66,6 +74,26 @@ impl Isp {
     pub fn router_address(&self) -> Ipv6Addr {
         const ROUTER: u128 = 1;
         (u128::from(self.lan.network()) | ROUTER).into()
+    }
+
+    /// The IPv4 address of its router on the host's link. Its last octet is the provider's number, so that two routers fit into
+    /// one subnet.
+    pub fn gateway_ipv4(&self) -> Ipv4Addr {
+        (u32::from(self.lan_ipv4.network()) | u32::from(self.number)).into()
+    }
+
+    /// The address that its DHCP server gives to the host.
+    pub fn host_ipv4(&self) -> Ipv4Addr {
+        const HOST: u32 = 100;
+        (u32::from(self.lan_ipv4.network()) | HOST).into()
+    }
+
+    /// Whether its router lets this source pass.
+    pub fn owns(&self, source: impl Into<IpAddr>) -> bool {
+        match source.into().to_canonical() {
+            IpAddr::V4(source) => self.prefix_ipv4.contains(&source),
+            IpAddr::V6(source) => self.prefix.contains(&source),
+        }
     }
 
     /// What its router advertises when all is well: itself as default router, and its prefix for SLAAC.

@@ -23,15 +23,18 @@
 //! ```
 //!
 //! Tests run in parallel and on any machine: nothing has a name that others could have too, all addresses are of
-//! 2001:db8::/32 and inside, and [`footprint`] says how nothing is left behind.
+//! prefixes for documentation and benchmarks and inside, and [`footprint`] says how nothing is left behind.
 
 pub mod application;
+pub mod before;
 pub mod bpffs;
 pub mod cgroup;
+mod datagram;
 pub mod deadline;
 pub mod echo;
 pub mod enforced;
 pub mod events;
+pub mod family;
 pub mod flow;
 pub mod footprint;
 pub mod host;

@@ -1,8 +1,8 @@
-//! Every kind of flow from every source to every server, and what became of each.
+//! Every kind of flow from every source to every server, in every family that the host has addresses of, and what became of each.
 
 use std::{
     fmt,
-    net::{Ipv6Addr, SocketAddrV6},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use anyhow::Result;
@@ -11,8 +11,9 @@ use crate::{
     application::{Application, Place},
     cgroup::Cgroup,
     echo::{PORT, Transport},
+    family::{Family, canonical},
     flow::{Flow, Kind, Report},
-    internet::{SERVERS, at_echo},
+    internet::at_echo,
     packet,
     tap::Seen,
     world::World,
@@ -48,7 +49,7 @@ impl fmt::Display for Group {
             Kind::Tcp => "TCP",
             Kind::UdpConnected => "UDP connected",
             Kind::UdpUnconnected => "UDP unconnected",
-            Kind::UdpPktinfo => "UDP with IPV6_PKTINFO",
+            Kind::UdpPktinfo => "UDP with PKTINFO",
         };
         match self {
             Self::Free(free) => f.pad(kind(free)),
@@ -63,6 +64,8 @@ impl fmt::Display for Group {
 /// A flow and what became of it.
 #[derive(Clone, Debug)]
 pub struct Outcome {
+    /// Its column.
+    pub family: Family,
     /// Its row.
     pub group: Group,
     /// What was asked for; for a reply, by the one in the internet.
@@ -73,9 +76,13 @@ pub struct Outcome {
     pub foreign: usize,
 }
 
+/// The port of the host's server for IPv4 alone; on that of [`PORT`] listens one for both versions of IP.
+const PORT_IPV4: u16 = 4007;
+
 /// All outcomes.
 #[derive(Clone, Debug)]
 pub struct Matrix {
+    families: &'static [Family],
     outcomes: Vec<Outcome>,
     foreign: Vec<Seen>,
 }
@@ -87,38 +94,58 @@ pub struct Matrix {
 /// An application could not run, or a tap lost packets.
 pub fn run(world: &World, cgroup: Option<&Cgroup>) -> Result<Matrix> {
     world.forget()?;
-    let mut sources = Vec::new();
-    for router in world.routers() {
-        sources.extend(world.host.address_in(&router.isp().lan)?);
-    }
     let host = world.host.place(cgroup);
-    let all_addresses = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, PORT, 0, 0);
-    let _server = host.serve(&[all_addresses])?;
+    let _server = host.serve(&[
+        SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), PORT),
+        SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT_IPV4),
+    ])?;
 
     let mut started = Vec::new();
-    for group in GROUPS {
-        for (place, flow) in flows(group, &sources, host, world.internet.place()) {
-            started.push((group, place.start(&flow)?, flow));
+    for &family in world.families() {
+        let sources = sources(world, family)?;
+        for group in GROUPS {
+            for (place, flow) in flows(family, group, &sources, host, world.internet.place()) {
+                started.push((family, group, place.start(&flow)?, flow));
+            }
         }
     }
-    let finish = |(group, mut application, flow): (Group, Application, Flow)| {
-        Ok(Outcome { group, report: application.report()?, flow, foreign: 0 })
+    let finish = |(family, group, mut application, flow): (Family, Group, Application, Flow)| {
+        Ok(Outcome { family, group, report: application.report()?, flow, foreign: 0 })
     };
     let mut outcomes = started.into_iter().map(finish).collect::<Result<Vec<_>>>()?;
     let foreign = world.foreign()?;
     for outcome in &mut outcomes {
         outcome.foreign = foreign.iter().filter(|packet| belongs(packet, outcome)).count();
     }
-    Ok(Matrix { outcomes, foreign })
+    Ok(Matrix { families: world.families(), outcomes, foreign })
+}
+
+/// The host's addresses from its providers, without those that it lacks.
+fn sources(world: &World, family: Family) -> Result<Vec<IpAddr>> {
+    let mut sources = Vec::new();
+    for router in world.routers() {
+        match family {
+            Family::Ipv6 => sources.extend(world.host.address_in(&router.isp().lan)?.map(IpAddr::from)),
+            Family::Ipv4 | Family::Mapped => {
+                let ipv4 = world.host.addresses_ipv4()?;
+                let own = ipv4.into_iter().find(|address| router.isp().lan_ipv4.contains(address));
+                sources.extend(own.map(|address| family.written(address)));
+            }
+        }
+    }
+    // Redundant gateways lead to one address.
+    sources.dedup();
+    Ok(sources)
 }
 
 fn flows<'a>(
+    family: Family,
     group: Group,
-    sources: &[Ipv6Addr],
+    sources: &[IpAddr],
     host: Place<'a>,
     internet: Place<'a>,
 ) -> Vec<(Place<'a>, Flow)> {
-    let to_servers = |kind| SERVERS.map(|server| Flow::new(kind, at_echo(server))).to_vec();
+    let to_servers = |kind| family.servers().map(|server| Flow::new(kind, at_echo(server))).to_vec();
     match group {
         Group::Free(kind) => to_servers(kind).into_iter().map(|flow| (host, flow)).collect(),
         Group::Bound(kind) => {
@@ -127,7 +154,10 @@ fn flows<'a>(
         }
         Group::Reply(transport) => {
             let kind = if transport == Transport::Tcp { Kind::Tcp } else { Kind::UdpConnected };
-            sources.iter().map(|&address| (internet, Flow::new(kind, at_echo(address)))).collect()
+            // The client in the internet speaks plain IP; the family is that of the host's server.
+            let port = if family == Family::Ipv4 { PORT_IPV4 } else { PORT };
+            let server = |address: &IpAddr| SocketAddr::new(address.to_canonical(), port);
+            sources.iter().map(|address| (internet, Flow::new(kind, server(address)))).collect()
         }
     }
 }
@@ -140,12 +170,13 @@ fn belongs(packet: &Seen, outcome: &Outcome) -> bool {
         Transport::Tcp => packet::TCP,
         Transport::Udp => packet::UDP,
     };
-    let far = outcome.flow.destination;
+    let far = canonical(outcome.flow.destination);
+    let bind = outcome.flow.bind.map(|bind| bind.to_canonical());
     headers.protocol == protocol
         && match outcome.group {
-            Group::Reply(_) => headers.source == *far.ip() && (from, to) == (far.port(), local.port()),
-            Group::Bound(_) if outcome.flow.bind != Some(headers.source) => false,
-            _ => headers.destination == *far.ip() && (from, to) == (local.port(), far.port()),
+            Group::Reply(_) => headers.source == far.ip() && (from, to) == (far.port(), local.port()),
+            Group::Bound(_) if bind != Some(headers.source) => false,
+            _ => headers.destination == far.ip() && (from, to) == (local.port(), far.port()),
         }
 }
 
@@ -170,7 +201,12 @@ impl Matrix {
         &self.foreign
     }
 
-    /// The outcomes of one row.
+    /// The outcomes of one family.
+    pub fn family(&self, family: Family) -> impl Iterator<Item = &Outcome> {
+        self.outcomes.iter().filter(move |outcome| outcome.family == family)
+    }
+
+    /// The outcomes of one row, in all families.
     pub fn of(&self, group: Group) -> impl Iterator<Item = &Outcome> {
         self.outcomes.iter().filter(move |outcome| outcome.group == group)
     }
@@ -181,19 +217,47 @@ impl Matrix {
     }
 }
 
-/// A table for people, a row for each group.
+/// A table for people: a row for each group, and for each family how many flows there were, how many arrived, and how many of
+/// their packets were filtered.
 impl fmt::Display for Matrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<34} {:>5} {:>8} {:>16}", "", "flows", "arrived", "packets filtered")?;
-        for group in GROUPS {
-            let (mut flows, mut arrived, mut foreign) = (0, 0, 0);
-            for outcome in self.of(group) {
-                flows += 1;
-                arrived += usize::from(outcome.report.arrived);
-                foreign += outcome.foreign;
-            }
-            writeln!(f, "{group:<34} {flows:>5} {arrived:>8} {foreign:>16}")?;
+        const GROUP: usize = 32;
+        write!(f, "{:<GROUP$}", "")?;
+        for family in self.families {
+            write!(f, " | {:<22}", family.to_string())?;
         }
-        writeln!(f, "{:<34} {:>5} {:>8} {:>16}", "all", self.total(), self.arrived(), self.foreign.len())
+        write!(f, "\n{:<GROUP$}", "")?;
+        for _ in self.families {
+            write!(f, " | {:>5} {:>7} {:>8}", "flows", "arrived", "filtered")?;
+        }
+        writeln!(f)?;
+        for group in GROUPS {
+            write!(f, "{group:<GROUP$}")?;
+            for &family in self.families {
+                self.cell(f, |outcome| outcome.family == family && outcome.group == group)?;
+            }
+            writeln!(f)?;
+        }
+        write!(f, "{:<GROUP$}", "all")?;
+        for &family in self.families {
+            self.cell(f, |outcome| outcome.family == family)?;
+        }
+        let of_flows: usize = self.outcomes.iter().map(|outcome| outcome.foreign).sum();
+        match self.foreign.len().saturating_sub(of_flows) {
+            0 => writeln!(f),
+            others => writeln!(f, "\nand {others} packets of no flow of these were filtered"),
+        }
+    }
+}
+
+impl Matrix {
+    fn cell(&self, f: &mut fmt::Formatter<'_>, fits: impl Fn(&Outcome) -> bool) -> fmt::Result {
+        let (mut flows, mut arrived, mut foreign) = (0, 0, 0);
+        for outcome in self.outcomes.iter().filter(|outcome| fits(outcome)) {
+            flows += 1;
+            arrived += usize::from(outcome.report.arrived);
+            foreign += outcome.foreign;
+        }
+        write!(f, " | {flows:>5} {arrived:>7} {foreign:>8}")
     }
 }

@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     fmt, fs,
     io::{Read as _, Write as _},
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::{
         fd::{AsFd, AsRawFd as _, OwnedFd},
         unix::process::CommandExt as _,
@@ -42,6 +42,8 @@ impl Namespace {
         // The larger of `all` and the interface's value counts, and new interfaces copy `default`.
         for scope in ["all", "default"] {
             namespace.sysctl(&format!("net/ipv6/conf/{scope}/accept_dad"), 0)?;
+            // A new namespace would have the machine's.
+            namespace.sysctl(&format!("net/ipv4/conf/{scope}/rp_filter"), 0)?;
         }
         namespace.ip("link set lo up")?;
         Ok(namespace)
@@ -85,9 +87,21 @@ impl Namespace {
     /// # Errors
     /// One of them failed; the message has it and what `ip` said. The lines before it were carried out.
     pub fn ip(&self, batch: &str) -> Result<()> {
+        self.ip_batch("-6", batch)
+    }
+
+    /// As [`Self::ip`], for IPv4 (without the words `ip -4`).
+    ///
+    /// # Errors
+    /// As [`Self::ip`].
+    pub fn ip4(&self, batch: &str) -> Result<()> {
+        self.ip_batch("-4", batch)
+    }
+
+    fn ip_batch(&self, family: &str, batch: &str) -> Result<()> {
         let mut child = self
             .command("ip")
-            .args(["-6", "-batch", "-"])
+            .args([family, "-batch", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -100,7 +114,7 @@ impl Namespace {
         let output = child.wait_with_output().context("wait for ip")?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            bail!("ip in {} failed: {}\nthe lines were:\n{batch}", self.name, said.trim());
+            bail!("ip {family} in {} failed: {}\nthe lines were:\n{batch}", self.name, said.trim());
         }
         Ok(())
     }
@@ -183,7 +197,23 @@ pub fn veth(a: End<'_>, b: End<'_>) -> Result<()> {
 }
 
 /// Whether an address has meaning on one link only: packets from or to it are not forwarded.
-pub fn is_link_scope(address: Ipv6Addr) -> bool {
+pub fn is_link_scope(address: impl Into<IpAddr>) -> bool {
+    match address.into() {
+        IpAddr::V4(address) => is_link_scope_ipv4(address),
+        IpAddr::V6(address) => is_link_scope_ipv6(address),
+    }
+}
+
+fn is_link_scope_ipv4(address: Ipv4Addr) -> bool {
+    // 224.0.0.0/24 is the Local Network Control Block (RFC 5771 §4).
+    address.octets().starts_with(&[224, 0, 0])
+        || address.is_link_local()
+        || address.is_broadcast()
+        || address.is_unspecified()
+        || address.is_loopback()
+}
+
+fn is_link_scope_ipv6(address: Ipv6Addr) -> bool {
     /// Scope of a multicast address (RFC 4291 §2.7): 2 is link-local, 1 interface-local.
     const LINK_LOCAL_SCOPE: u16 = 2;
     match address.segments()[0] {
@@ -208,9 +238,16 @@ mod tests {
             ("::", true),
             ("::1", true),
             ("2001:db8::1", false),
+            ("169.254.0.1", true),
+            ("224.0.0.22", true),
+            ("239.0.0.1", false),
+            ("255.255.255.255", true),
+            ("0.0.0.0", true),
+            ("127.0.0.1", true),
+            ("198.18.10.1", false),
         ];
         for (address, expected) in table {
-            assert_eq!(is_link_scope(address.parse().unwrap()), expected, "{address}");
+            assert_eq!(is_link_scope(address.parse::<IpAddr>().unwrap()), expected, "{address}");
         }
     }
 

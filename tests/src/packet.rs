@@ -1,8 +1,8 @@
-//! Whole IPv6 packets of an interface: AF_PACKET sockets and what the lab reads of the headers.
+//! Whole IP packets of an interface: AF_PACKET sockets and what the lab reads of the headers.
 
 use std::{
     io::{self, IoSliceMut},
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
     time::{Duration, SystemTime},
 };
@@ -22,6 +22,8 @@ use crate::netns::Namespace;
 
 /// Octets of the IPv6 header (RFC 8200 §3).
 pub const IPV6_HEADER: usize = 40;
+/// Octets of the IPv4 header without options (RFC 791 §3.1).
+pub const IPV4_HEADER: usize = 20;
 /// Next header: TCP.
 pub const TCP: u8 = 6;
 /// Next header: UDP.
@@ -36,12 +38,14 @@ const RECEIVE_BUFFER: usize = 16 << 20;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Sees {
     /// IPv6 that comes in.
-    Incoming,
+    IncomingIpv6,
+    /// IPv4 that comes in.
+    IncomingIpv4,
     /// Everything in both directions: the kernel shows what goes out only to those who want all protocols (ETH_P_ALL).
     All,
 }
 
-/// Sees and sends the IPv6 packets of one interface, without its link-layer header.
+/// Sees and sends the packets of one interface, without its link-layer header.
 #[derive(Debug)]
 pub struct PacketSocket {
     fd: OwnedFd,
@@ -51,7 +55,7 @@ pub struct PacketSocket {
 /// A packet as it passed the interface.
 #[derive(Debug)]
 pub struct Passed<'a> {
-    /// From the IPv6 header on; long packets are cut to the buffer.
+    /// From the IP header on; long packets are cut to the buffer.
     pub octets: &'a [u8],
     /// When the kernel saw it.
     pub at: SystemTime,
@@ -80,7 +84,8 @@ impl PacketSocket {
         setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER)?;
         setsockopt(&fd, sockopt::ReceiveTimestampns, &true)?;
         let protocol = match sees {
-            Sees::Incoming => libc::ETH_P_IPV6,
+            Sees::IncomingIpv6 => libc::ETH_P_IPV6,
+            Sees::IncomingIpv4 => libc::ETH_P_IP,
             Sees::All => libc::ETH_P_ALL,
         };
         bind(fd.as_raw_fd(), &link_address(ifindex, protocol, [0; 6]))?;
@@ -175,11 +180,11 @@ fn link_address(ifindex: u32, protocol: libc::c_int, mac: [u8; 6]) -> LinkAddr {
 /// What the lab reads of a packet's headers.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Headers {
-    /// From the IPv6 header.
-    pub source: Ipv6Addr,
-    /// From the IPv6 header.
-    pub destination: Ipv6Addr,
-    /// The next header behind the extension headers.
+    /// From the IP header.
+    pub source: IpAddr,
+    /// From the IP header.
+    pub destination: IpAddr,
+    /// IPv4's protocol, or IPv6's next header behind the extension headers.
     pub protocol: u8,
     /// TCP and UDP, in the first fragment.
     pub ports: Option<(u16, u16)>,
@@ -188,23 +193,51 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// `None` if this is no IPv6 packet or it ends within its headers.
+    /// `None` if this is no IP packet or it ends within its headers.
     pub fn parse(packet: &[u8]) -> Option<Self> {
-        let (ip, _) = packet.split_first_chunk::<IPV6_HEADER>()?;
-        if ip[0] >> 4 != 6 {
+        match packet.first()? >> 4 {
+            4 => Self::parse_ipv4(packet),
+            6 => Self::parse_ipv6(packet),
+            _ => None,
+        }
+    }
+
+    fn parse_ipv4(packet: &[u8]) -> Option<Self> {
+        const FRAGMENT_OFFSET: u16 = 0x1fff;
+        let (ip, _) = packet.split_first_chunk::<IPV4_HEADER>()?;
+        let address = |at: usize| {
+            let octets = <[u8; 4]>::try_from(&ip[at..at + 4]).expect("four octets");
+            IpAddr::from(Ipv4Addr::from(octets))
+        };
+        let payload = 4 * usize::from(ip[0] & 0xf);
+        if !(IPV4_HEADER..=packet.len()).contains(&payload) {
             return None;
         }
-        let address =
-            |at: usize| Ipv6Addr::from(<[u8; 16]>::try_from(&ip[at..at + 16]).expect("sixteen octets"));
-        let (protocol, payload, first_fragment) = skip_extension_headers(packet, ip[6])?;
-        let port =
-            |at: usize| Some(u16::from_be_bytes(packet.get(at..at + 2)?.try_into().expect("two octets")));
-        let ports = match protocol {
-            TCP | UDP if first_fragment => Some((port(payload)?, port(payload + 2)?)),
-            _ => None,
+        let first_fragment = u16::from_be_bytes([ip[6], ip[7]]) & FRAGMENT_OFFSET == 0;
+        let (source, destination, protocol) = (address(12), address(16), ip[9]);
+        let ports = ports(packet, protocol, payload, first_fragment)?;
+        Some(Self { source, destination, protocol, ports, payload })
+    }
+
+    fn parse_ipv6(packet: &[u8]) -> Option<Self> {
+        let (ip, _) = packet.split_first_chunk::<IPV6_HEADER>()?;
+        let address = |at: usize| {
+            let octets = <[u8; 16]>::try_from(&ip[at..at + 16]).expect("sixteen octets");
+            IpAddr::from(Ipv6Addr::from(octets))
         };
+        let (protocol, payload, first_fragment) = skip_extension_headers(packet, ip[6])?;
+        let ports = ports(packet, protocol, payload, first_fragment)?;
         Some(Self { source: address(8), destination: address(24), protocol, ports, payload })
     }
+}
+
+/// The ports, where the protocol has some and this fragment bears them; `None` if the packet ends before them.
+fn ports(packet: &[u8], protocol: u8, payload: usize, first_fragment: bool) -> Option<Option<(u16, u16)>> {
+    let port = |at: usize| Some(u16::from_be_bytes(packet.get(at..at + 2)?.try_into().expect("two octets")));
+    Some(match protocol {
+        TCP | UDP if first_fragment => Some((port(payload)?, port(payload + 2)?)),
+        _ => None,
+    })
 }
 
 /// The upper-layer protocol, where it starts, and whether this is (the first fragment of) a packet (RFC 8200 §4).
@@ -296,7 +329,7 @@ mod tests {
             ("later fragment", packet(44, &behind(&later_fragment)), Some((UDP, None))),
             ("ends in its options", packet(60, &options[..1]), None),
             ("ends before its ports", packet(TCP, &ports[..3]), None),
-            ("no IPv6", vec![0x45; 60], None),
+            ("no IP", vec![0x55; 60], None),
         ];
         for (what, octets, expected) in table {
             let read = Headers::parse(&octets).map(|headers| (headers.protocol, headers.ports));
@@ -304,6 +337,37 @@ mod tests {
         }
         let headers = Headers::parse(&packet(UDP, &ports)).unwrap();
         assert_eq!((headers.source, headers.destination), (A.parse().unwrap(), B.parse().unwrap()));
+    }
+
+    #[test]
+    fn ipv4_headers() {
+        let ip = |length: u8, offset: u8, protocol: u8| {
+            let mut packet = vec![0x40 | length, 0, 0, 0, 0, 0, 0, offset, 64, protocol, 0, 0];
+            packet.extend([198, 18, 10, 100, 203, 0, 113, 1]);
+            packet.resize(4 * usize::from(length), 1);
+            packet
+        };
+        let ports = [0x30, 0x39, 0, 7];
+        let with_ports = |header: Vec<u8>| [header, ports.to_vec()].concat();
+        let table = [
+            ("plain", with_ports(ip(5, 0, UDP)), Some((UDP, Some((12345, 7)), 20))),
+            ("options", with_ports(ip(6, 0, TCP)), Some((TCP, Some((12345, 7)), 24))),
+            ("a later fragment", with_ports(ip(5, 9, UDP)), Some((UDP, None, 20))),
+            ("ICMP", ip(5, 0, 1), Some((1, None, 20))),
+            ("cut in the ports", ip(5, 0, UDP), None),
+            ("cut in the header", ip(5, 0, UDP)[..19].to_vec(), None),
+            ("a header longer than the packet", ip(6, 9, 1)[..20].to_vec(), None),
+            ("a header too short", with_ports(ip(4, 0, 1)), None),
+            ("nothing", Vec::new(), None),
+        ];
+        for (what, octets, expected) in table {
+            let read = Headers::parse(&octets);
+            let read = read.map(|headers| (headers.protocol, headers.ports, headers.payload));
+            assert_eq!(read, expected, "{what}");
+        }
+        let headers = Headers::parse(&with_ports(ip(5, 0, UDP))).unwrap();
+        let addresses = (headers.source.to_string(), headers.destination.to_string());
+        assert_eq!(addresses, ("198.18.10.100".to_owned(), "203.0.113.1".to_owned()));
     }
 
     /// A message with its right checksum sums up to the pseudo-header's complement, whatever the field held before.

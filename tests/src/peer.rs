@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd, AsRawFd as _},
     os::unix::fs::OpenOptionsExt as _,
 };
@@ -17,7 +17,8 @@ use nix::{
 use crate::{
     echo::EchoServer,
     events::until_ready,
-    internet::{SERVERS, at_echo, serve},
+    family::Family,
+    internet::{SERVERS, SERVERS_IPV4, at_echo, serve},
     netns::{End, Namespace, veth},
     worker::Worker,
 };
@@ -25,84 +26,147 @@ use crate::{
 /// Someone who answers at [`Self::address`].
 #[derive(Debug)]
 pub struct Peer {
-    address: Ipv6Addr,
+    ends: Ends,
     echo: EchoServer,
     namespace: Namespace,
     /// `None` where a cable leads there.
     _tunnel: Option<Worker>,
 }
 
-/// The address of a container, in the bridge's own prefix.
-const CONTAINER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 1, 0, 0, 0, 2);
-/// An address behind a tunnel, in the prefix that a static route sends there.
-const BEHIND_TUNNEL: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xd, 1, 0, 0, 0, 1);
-/// An address in the VPN.
-const BEHIND_VPN: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xe, 1, 0, 0, 0, 1);
+/// The addresses of a link.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    host: (Ipv6Addr, Ipv4Addr),
+    peer: (Ipv6Addr, Ipv4Addr),
+}
+
+/// A container, in the bridge's own prefixes.
+const CONTAINER: Ends = Ends { host: (ipv6(0xc, 1, 1), ipv4(12, 1)), peer: (ipv6(0xc, 1, 2), ipv4(12, 2)) };
+/// An end of a tunnel, in the prefixes that static routes send there.
+const TUNNEL: Ends = Ends { host: (ipv6(0xd, 0, 1), ipv4(13, 1)), peer: (ipv6(0xd, 1, 1), ipv4(13, 129)) };
+/// An end of a VPN.
+const VPN: Ends = Ends { host: (ipv6(0xe, 0, 1), ipv4(14, 1)), peer: (ipv6(0xe, 1, 1), ipv4(14, 129)) };
+
+const fn ipv6(number: u16, subnet: u16, host: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, number, subnet, 0, 0, 0, host)
+}
+
+const fn ipv4(number: u8, host: u8) -> Ipv4Addr {
+    Ipv4Addr::new(198, 19, number, host)
+}
+
+/// The lines that make a VPN take all traffic of one version of IP, as wg-quick(8) has them.
+const VPN_RULES: &str = "route add default dev vpn0 table 51820\n\
+                         rule add not fwmark 51820 table 51820\n\
+                         rule add table main suppress_prefixlength 0";
 
 impl Peer {
-    /// A container: `host` has the bridge `br0` with 2001:db8:c:1::1/64, and the container answers on the same link.
+    /// A container: `host` has the bridge `br0` with 2001:db8:c:1::1/64 and 198.19.12.1/24, and the container answers on the same
+    /// link.
     ///
     /// # Errors
     /// The kernel refused a step.
     pub fn container(host: &Namespace) -> Result<Self> {
+        let ends = CONTAINER;
         let namespace = Namespace::new("container")?;
         let end = |namespace, interface, number| End { namespace, interface, number };
         veth(end(host, "br0-port", 0xc00), end(&namespace, "eth0", 0xc01))?;
-        host.ip("link add br0 type bridge mcast_snooping 0\n\
+        host.ip(&format!(
+            "link add br0 type bridge mcast_snooping 0\n\
              link set br0-port master br0\n\
-             addr add 2001:db8:c:1::1/64 dev br0 nodad\n\
+             addr add {}/64 dev br0 nodad\n\
              link set br0-port up\n\
-             link set br0 up")?;
-        namespace.ip(&format!("addr add {CONTAINER}/64 dev eth0 nodad\nlink set eth0 up"))?;
+             link set br0 up",
+            ends.host.0
+        ))?;
+        host.ip4(&format!("addr add {}/24 dev br0", ends.host.1))?;
+        namespace.ip(&format!("addr add {}/64 dev eth0 nodad\nlink set eth0 up", ends.peer.0))?;
+        namespace.ip4(&format!("addr add {}/24 dev eth0", ends.peer.1))?;
         until_ready(host, &["br0"])?;
         until_ready(&namespace, &["eth0"])?;
-        let echo = EchoServer::start(&namespace, &[at_echo(CONTAINER)])?;
-        Ok(Self { address: CONTAINER, echo, namespace, _tunnel: None })
+        let echo = EchoServer::start(&namespace, &[at_echo(ends.peer.0), at_echo(ends.peer.1)])?;
+        Ok(Self { ends, echo, namespace, _tunnel: None })
     }
 
-    /// The far end of a tunnel: `host` has `tun0` with 2001:db8:d::1/64 and a static route for 2001:db8:d::/48.
+    /// The far end of a tunnel: `host` has `tun0` with 2001:db8:d::1/64 and 198.19.13.1/25, and static routes for 2001:db8:d::/48
+    /// and 198.19.13.0/24.
     ///
     /// # Errors
     /// The kernel refused a step.
     pub fn tunnel(host: &Namespace) -> Result<Self> {
+        let ends = TUNNEL;
         let namespace = Namespace::new("tunnel-end")?;
         let tunnel = dig(host, "tun0", &namespace, "tun0")?;
-        host.ip("addr add 2001:db8:d::1/64 dev tun0 nodad\n\
+        host.ip(&format!(
+            "addr add {}/64 dev tun0 nodad\n\
              link set tun0 up\n\
-             route add 2001:db8:d::/48 dev tun0")?;
+             route add 2001:db8:d::/48 dev tun0",
+            ends.host.0
+        ))?;
+        host.ip4(&format!("addr add {}/25 dev tun0\nroute add 198.19.13.0/24 dev tun0", ends.host.1))?;
         namespace.ip("link set tun0 up\nroute add 2001:db8:d::/64 dev tun0")?;
+        namespace.ip4("route add 198.19.13.0/25 dev tun0")?;
         until_ready(host, &["tun0"])?;
         until_ready(&namespace, &["tun0"])?;
-        let echo = serve(&namespace, &[BEHIND_TUNNEL])?;
-        Ok(Self { address: BEHIND_TUNNEL, echo, namespace, _tunnel: Some(tunnel) })
+        let echo = serve(&namespace, &[ends.peer.0.into(), ends.peer.1.into()])?;
+        Ok(Self { ends, echo, namespace, _tunnel: Some(tunnel) })
     }
 
-    /// The far end of a VPN that takes all traffic, set up as wg-quick(8) does: `host` has `vpn0` with 2001:db8:e::1/64, a table
-    /// of its own with a default route, and rules that prefer it to the default routes of table main. The VPN answers in the
-    /// name of the whole internet.
+    /// The far end of a VPN that takes all traffic of `families`, set up as wg-quick(8) does: `host` has `vpn0` with
+    /// 2001:db8:e::1/64 and 198.19.14.1/32, a table of its own with a default route, and rules that prefer it to the default routes
+    /// of table main. The VPN answers in the name of the whole internet.
     ///
     /// # Errors
     /// The kernel refused a step.
-    pub fn vpn(host: &Namespace) -> Result<Self> {
+    pub fn vpn(host: &Namespace, families: &[Family]) -> Result<Self> {
+        let ends = VPN;
         let namespace = Namespace::new("vpn-end")?;
         let tunnel = dig(host, "vpn0", &namespace, "vpn0")?;
-        host.ip("addr add 2001:db8:e::1/64 dev vpn0 nodad\n\
-             link set vpn0 up\n\
-             route add default dev vpn0 table 51820\n\
-             rule add not fwmark 51820 table 51820\n\
-             rule add table main suppress_prefixlength 0")?;
+        host.ip(&format!("addr add {}/64 dev vpn0 nodad\nlink set vpn0 up", ends.host.0))?;
+        host.ip4(&format!("addr add {}/32 dev vpn0", ends.host.1))?;
+        if families.contains(&Family::Ipv6) {
+            host.ip(VPN_RULES)?;
+        }
+        if families.contains(&Family::Ipv4) {
+            host.ip4(VPN_RULES)?;
+        }
         namespace.ip("link set vpn0 up\nroute add default dev vpn0")?;
+        namespace.ip4("route add default dev vpn0")?;
         until_ready(host, &["vpn0"])?;
         until_ready(&namespace, &["vpn0"])?;
-        let mut addresses = vec![BEHIND_VPN];
-        addresses.extend(SERVERS);
+        let mut addresses = vec![ends.peer.0.into(), ends.peer.1.into()];
+        addresses.extend(SERVERS.map(IpAddr::from));
+        addresses.extend(SERVERS_IPV4.map(IpAddr::from));
         let echo = serve(&namespace, &addresses)?;
-        Ok(Self { address: BEHIND_VPN, echo, namespace, _tunnel: Some(tunnel) })
+        Ok(Self { ends, echo, namespace, _tunnel: Some(tunnel) })
     }
 
-    /// Where it answers.
+    /// Takes the rules of a VPN away again.
+    ///
+    /// # Errors
+    /// They were not there.
+    pub fn drop_rules(host: &Namespace, family: Family) -> Result<()> {
+        const LINES: &str = "rule del not fwmark 51820 table 51820\n\
+                             rule del table main suppress_prefixlength 0";
+        match family {
+            Family::Ipv6 => host.ip(LINES),
+            Family::Ipv4 | Family::Mapped => host.ip4(LINES),
+        }
+    }
+
+    /// Where it answers in IPv6.
     pub fn address(&self) -> Ipv6Addr {
-        self.address
+        self.ends.peer.0
+    }
+
+    /// Where it answers, as applications of `family` write it.
+    pub fn address_of(&self, family: Family) -> IpAddr {
+        of(family, self.ends.peer)
+    }
+
+    /// The host's address on the link to it, as applications of `family` write it.
+    pub fn host_address_of(&self, family: Family) -> IpAddr {
+        of(family, self.ends.host)
     }
 
     /// Who came.
@@ -113,6 +177,13 @@ impl Peer {
     /// Where it is.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+}
+
+fn of(family: Family, (ipv6, ipv4): (Ipv6Addr, Ipv4Addr)) -> IpAddr {
+    match family {
+        Family::Ipv6 => ipv6.into(),
+        Family::Ipv4 | Family::Mapped => family.written(ipv4),
     }
 }
 
@@ -153,7 +224,7 @@ fn open_tun(name: &str) -> io::Result<File> {
 
 /// A packet that the other side does not take (its interface is down) is lost, as packets are.
 fn carry(from: impl AsFd, to: impl AsFd) {
-    /// The longest IPv6 packet.
+    /// The longest packet of IPv6; those of IPv4 are shorter.
     const WHOLE_PACKET: usize = 65_575;
     let mut packet = [0; WHOLE_PACKET];
     while let Ok(length) = read(&from, &mut packet) {

@@ -75,7 +75,7 @@ impl RaSender {
             .run(|| open(interface))
             .with_context(|| format!("open a raw ICMPv6 socket on {interface} of {}", namespace.name()))?;
         let shared = Arc::new(Shared { socket, ifindex, current: Mutex::default() });
-        let frames = PacketSocket::open(namespace, interface, Sees::Incoming)?;
+        let frames = PacketSocket::open(namespace, interface, Sees::IncomingIpv6)?;
         let answerer = Arc::clone(&shared);
         let answerer = Worker::start("lab-ra-sender", move |stop| answerer.answer_solicitations(stop))?;
         Ok(Self { shared, frames, _answerer: answerer })

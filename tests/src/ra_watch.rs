@@ -1,6 +1,9 @@
 //! Sees the Router Advertisements of a link, also those that this side sends.
 
-use std::{net::Ipv6Addr, time::SystemTime};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::SystemTime,
+};
 
 use anyhow::Result;
 
@@ -60,8 +63,9 @@ impl RaWatch {
         while let Some(packet) = self.socket.receive(&mut buffer)? {
             let Some(headers) = Headers::parse(packet.octets) else { continue };
             let message = &packet.octets[headers.payload..];
+            let IpAddr::V6(source) = headers.source else { continue };
             if headers.protocol == ICMPV6 && message.first() == Some(&ROUTER_ADVERTISEMENT) {
-                let seen = SeenRa { source: headers.source, message: message.to_vec(), at: packet.at };
+                let seen = SeenRa { source, message: message.to_vec(), at: packet.at };
                 if fits(&seen) {
                     return Ok(Some(seen));
                 }

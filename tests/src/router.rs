@@ -1,6 +1,6 @@
 //! A provider's router: forwards, filters by source (BCP 38), counts what it filtered, advertises.
 
-use std::net::Ipv6Addr;
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
 use mif_core::wire::RouterAdvertisement;
@@ -51,6 +51,7 @@ impl Router {
     pub fn new(isp: Isp, link: &Namespace, internet: &Internet) -> Result<Self> {
         let namespace = Namespace::new(isp.name)?;
         namespace.sysctl("net/ipv6/conf/all/forwarding", 1)?;
+        namespace.sysctl("net/ipv4/conf/all/forwarding", 1)?;
         let end = |namespace, interface, number| End { namespace, interface, number };
         /// Set in the host's end of a cable, where the router's has the provider's number.
         const HOST_SIDE: u16 = 0x100;
@@ -71,6 +72,14 @@ impl Router {
             link_local = isp.link_local(),
             address = isp.router_address(),
             length = isp.lan.prefix_len(),
+        ))?;
+        namespace.ip4(&format!(
+            "rule add pref 10 iif {LAN} from {own} lookup main\n\
+             rule add pref 11 iif {LAN} blackhole\n\
+             addr add {address}/{length} dev {LAN}",
+            own = isp.prefix_ipv4,
+            address = isp.gateway_ipv4(),
+            length = isp.lan_ipv4.prefix_len(),
         ))?;
         internet.connect(&isp, &namespace, WAN)?;
         let tap = Tap::new(&namespace, LAN)?;
@@ -103,8 +112,8 @@ impl Router {
     }
 
     /// Whether the filter drops this source.
-    pub fn is_foreign(&self, source: Ipv6Addr) -> bool {
-        !self.isp.prefix.contains(&source)
+    pub fn is_foreign(&self, source: IpAddr) -> bool {
+        !self.isp.owns(source)
     }
 
     /// Starts to advertise by `daemon`; one that spoke before is killed.

@@ -1,7 +1,6 @@
 //! Listens where the host's packets reach a router, before the router's filter.
 
 use std::{
-    net::Ipv6Addr,
     os::fd::AsFd as _,
     sync::{Arc, Condvar, Mutex, MutexGuard},
     time::SystemTime,
@@ -28,7 +27,7 @@ pub struct Seen {
     pub at: SystemTime,
 }
 
-/// Records every IPv6 packet that comes in by an interface and is not of link scope.
+/// Records every IP packet that comes in by an interface and is not of link scope.
 #[derive(Debug)]
 pub struct Tap {
     shared: Arc<Shared>,
@@ -38,7 +37,8 @@ pub struct Tap {
 #[derive(Debug)]
 struct Shared {
     name: String,
-    socket: PacketSocket,
+    /// One for each version of IP.
+    sockets: [PacketSocket; 2],
     record: Mutex<Record>,
     grown: Condvar,
 }
@@ -57,7 +57,10 @@ impl Tap {
     pub fn new(namespace: &Namespace, interface: &str) -> Result<Self> {
         let shared = Arc::new(Shared {
             name: format!("{interface} of {}", namespace.name()),
-            socket: PacketSocket::open(namespace, interface, Sees::Incoming)?,
+            sockets: [
+                PacketSocket::open(namespace, interface, Sees::IncomingIpv6)?,
+                PacketSocket::open(namespace, interface, Sees::IncomingIpv4)?,
+            ],
             record: Mutex::default(),
             grown: Condvar::new(),
         });
@@ -101,7 +104,7 @@ impl Tap {
 }
 
 impl Shared {
-    /// The record, with all that waits in the socket added.
+    /// The record, with all that waits in the sockets added.
     fn current(&self) -> Result<MutexGuard<'_, Record>> {
         let mut record = self.record.lock().map_err(|_| poisoned())?;
         self.drain(&mut record);
@@ -110,36 +113,40 @@ impl Shared {
     }
 
     fn drain(&self, record: &mut Record) {
-        if let Err(error) = self.try_drain(&mut record.seen) {
-            record.failure.get_or_insert(format!("{error:#}"));
+        let before = record.seen.len();
+        for socket in &self.sockets {
+            if let Err(error) = try_drain(socket, &mut record.seen) {
+                record.failure.get_or_insert(format!("{error:#}"));
+            }
         }
+        record.seen[before..].sort_by_key(|seen| seen.at);
         self.grown.notify_all();
     }
 
-    fn try_drain(&self, seen: &mut Vec<Seen>) -> Result<()> {
-        let mut buffer = [0; SNAP];
-        while let Some(packet) = self.socket.receive(&mut buffer)? {
-            let headers = Headers::parse(packet.octets)
-                .with_context(|| format!("cannot read the headers of {:02x?}", packet.octets))?;
-            let link_scope = |address: Ipv6Addr| is_link_scope(address);
-            if !link_scope(headers.source) && !link_scope(headers.destination) {
-                seen.push(Seen { headers, at: packet.at });
-            }
-        }
-        match self.socket.lost()? {
-            0 => Ok(()),
-            lost => bail!("{lost} packets were lost"),
-        }
-    }
-
     fn read_until(&self, stop: &Stop) {
-        while stop.wait([self.socket.as_fd()]) {
+        while stop.wait(self.sockets.iter().map(|socket| socket.as_fd())) {
             let Ok(mut record) = self.record.lock() else { return };
             self.drain(&mut record);
             if record.failure.is_some() {
                 return;
             }
         }
+    }
+}
+
+/// Adds what waits in a socket.
+fn try_drain(socket: &PacketSocket, seen: &mut Vec<Seen>) -> Result<()> {
+    let mut buffer = [0; SNAP];
+    while let Some(packet) = socket.receive(&mut buffer)? {
+        let headers = Headers::parse(packet.octets)
+            .with_context(|| format!("cannot read the headers of {:02x?}", packet.octets))?;
+        if !is_link_scope(headers.source) && !is_link_scope(headers.destination) {
+            seen.push(Seen { headers, at: packet.at });
+        }
+    }
+    match socket.lost()? {
+        0 => Ok(()),
+        lost => bail!("{lost} packets were lost"),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Whole worlds: a host, its providers and the internet, ready for a scenario.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
     events::until_ready,
+    family::Family,
     host::Host,
     internet::Internet,
     isp::{ISP_A, ISP_B, Isp},
@@ -28,6 +29,8 @@ pub struct World {
     uplinks: Vec<&'static str>,
     /// What is behind the routers.
     pub internet: Internet,
+    /// Whether the host has its IPv4 addresses.
+    ipv4: bool,
     /// The switch between host and routers, where there is one.
     _switch: Option<Namespace>,
 }
@@ -54,7 +57,14 @@ impl World {
             routers.push(Router::new(isp, host.namespace(), &internet)?);
             host.namespace().ip(&format!("link set {} up", isp.name))?;
         }
-        let world = Self { host, routers, uplinks: vec![ISP_A.name, ISP_B.name], internet, _switch: None };
+        let world = Self {
+            host,
+            routers,
+            uplinks: vec![ISP_A.name, ISP_B.name],
+            internet,
+            ipv4: false,
+            _switch: None,
+        };
         world.wait_for_links()?;
         Ok(world)
     }
@@ -73,7 +83,7 @@ impl World {
     /// # Errors
     /// As [`Self::two_uplinks`].
     pub fn redundant_gateways(daemon: Daemon) -> Result<Self> {
-        Self::shared_link([ISP_A, Isp { prefix: ISP_A.prefix, lan: ISP_A.lan, ..ISP_B }], daemon)
+        Self::shared_link([ISP_A, Isp { name: ISP_B.name, number: ISP_B.number, ..ISP_A }], daemon)
     }
 
     fn shared_link(isps: [Isp; 2], daemon: Daemon) -> Result<Self> {
@@ -90,10 +100,48 @@ impl World {
             .concat();
         switch.ip(&format!("link add switch type bridge mcast_snooping 0\nlink set switch up\n{ports}"))?;
         host.namespace().ip(&format!("link set {SHARED_LINK} up"))?;
-        let mut world = Self { host, routers, uplinks: vec![SHARED_LINK], internet, _switch: Some(switch) };
+        let mut world =
+            Self { host, routers, uplinks: vec![SHARED_LINK], internet, ipv4: false, _switch: Some(switch) };
         world.wait_for_links()?;
         world.speak(daemon)?;
         Ok(world)
+    }
+
+    /// Gives the host its IPv4 addresses and default routes too, as NetworkManager makes them of what DHCP servers say: with a
+    /// source, and with metrics that prefer the first provider. A world is without until then, but for the far ends.
+    ///
+    /// # Errors
+    /// The kernel refused a step.
+    pub fn dual_stack(mut self) -> Result<Self> {
+        /// Seconds of a lease.
+        const LEASE: u32 = 86_400;
+        let mut lines = Vec::new();
+        for (isp, link, metric) in self.default_routes_ipv4() {
+            let (host, gateway, length) = (isp.host_ipv4(), isp.gateway_ipv4(), isp.lan_ipv4.prefix_len());
+            let lease = format!(
+                "addr replace {host}/{length} dev {link} metric {metric} valid_lft {LEASE} preferred_lft {LEASE}"
+            );
+            lines.extend([
+                lease,
+                format!("route add default via {gateway} dev {link} proto dhcp src {host} metric {metric}"),
+            ]);
+        }
+        self.host.namespace().ip4(&lines.join("\n"))?;
+        self.ipv4 = true;
+        Ok(self)
+    }
+
+    /// Which provider the host uses by which interface, and with which metric of its routes; best first. The metrics are
+    /// NetworkManager's for Ethernet.
+    fn default_routes_ipv4(&self) -> Vec<(Isp, &'static str, u32)> {
+        let links = self.uplinks.iter().cycle();
+        let isps = self.routers.iter().map(|router| *router.isp());
+        isps.zip(links).zip(100..).map(|((isp, link), metric)| (isp, *link, metric)).collect()
+    }
+
+    /// The families in which the host has addresses.
+    pub fn families(&self) -> &'static [Family] {
+        if self.ipv4 { &Family::ALL } else { &[Family::Ipv6] }
     }
 
     fn wait_for_links(&self) -> Result<()> {
@@ -150,6 +198,23 @@ impl World {
         self.host.address_in(&isp.lan)?.with_context(|| format!("the host has no address from {}", isp.name))
     }
 
+    /// The host's IPv4 address from `isp`, in a world that is [dual stack](Self::dual_stack).
+    pub fn source_ipv4(&self, isp: &Isp) -> Ipv4Addr {
+        isp.host_ipv4()
+    }
+
+    /// The host's address from `isp`, as applications of `family` write it.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn source_of(&self, family: Family, isp: &Isp) -> Result<IpAddr> {
+        match family {
+            Family::Ipv6 => Ok(self.source(isp)?.into()),
+            Family::Ipv4 | Family::Mapped if self.ipv4 => Ok(family.written(self.source_ipv4(isp))),
+            Family::Ipv4 | Family::Mapped => bail!("the host has no IPv4 addresses in this world"),
+        }
+    }
+
     /// The packets that a router's filter dropped, at all routers.
     ///
     /// # Errors
@@ -200,6 +265,14 @@ impl World {
     /// # Errors
     /// The kernel refused a step.
     pub fn vpn(&self) -> Result<Peer> {
-        Peer::vpn(self.host.namespace())
+        self.vpn_for(&[Family::Ipv6, Family::Ipv4])
+    }
+
+    /// As [`Self::vpn`], with rules in these versions of IP.
+    ///
+    /// # Errors
+    /// The kernel refused a step.
+    pub fn vpn_for(&self, families: &[Family]) -> Result<Peer> {
+        Peer::vpn(self.host.namespace(), families)
     }
 }

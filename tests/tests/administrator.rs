@@ -1,274 +1,224 @@
-//! What the administrator told the kernel goes on working: bridges, tunnels, static routes, VPNs.
+//! What the administrator connected to the host goes on working, in both versions of IP: bridges, tunnels, VPNs. Routes are in
+//! `administrator_routes.rs`.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, ensure};
-use mif_common::abi::config_flags;
 use mif_tests::{
     application::Place,
+    before::{Before, flows},
     cgroup::Cgroup,
     deadline::{PATIENCE, bounded},
-    flow::{Flow, Kind, Report},
-    internet::{SERVERS, at_echo},
+    family::Family,
+    internet::at_echo,
     isp::{ISP_A, ISP_B},
     matrix,
-    mif::Site,
+    mif::{Daemon as Mif, Site},
     peer::Peer,
     router::Daemon,
     world::World,
 };
 use mif_user::mode::Mode;
 
-/// The host's addresses on its bridge and its tunnels (see [`Peer`]).
-const BRIDGE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 1, 0, 0, 0, 1);
-const TUNNEL: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xd, 0, 0, 0, 0, 1);
-const VPN: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xe, 0, 0, 0, 0, 1);
-
-const KINDS: [Kind; 4] = [Kind::Tcp, Kind::UdpConnected, Kind::UdpUnconnected, Kind::UdpPktinfo];
-
-/// Flows of all kinds to `destination`: free, and from each of `sources`.
-fn flows(destination: Ipv6Addr, sources: &[Ipv6Addr]) -> Vec<Flow> {
-    let kinds = || KINDS.into_iter().map(|kind| Flow::new(kind, at_echo(destination)));
-    let free = kinds().filter(|flow| flow.kind != Kind::UdpPktinfo);
-    free.chain(sources.iter().flat_map(|&source| kinds().map(move |flow| flow.from(source)))).collect()
-}
-
-/// The source that a flow had.
-fn source(report: &Report) -> Option<Ipv6Addr> {
-    report.local.map(|local| *local.ip())
-}
-
-/// What the kernel alone does, and what it does with `mif`.
-struct Before {
-    flows: Vec<Flow>,
-    reports: Vec<Report>,
-}
-
-impl Before {
-    fn of(place: Place<'_>, flows: Vec<Flow>) -> Result<Self> {
-        let reports = place.open_all(&flows)?;
-        Ok(Self { flows, reports })
-    }
-
-    fn all_arrived(&self) -> Result<()> {
-        for (flow, report) in self.flows.iter().zip(&self.reports) {
-            ensure!(report.arrived, "the kernel alone fails at {flow:?}: {report:?}");
-        }
-        Ok(())
-    }
-
-    /// Nothing that arrived stops arriving, and a free flow has the source that it had.
-    fn compare(&self, place: Place<'_>) -> Result<()> {
-        let after = place.open_all(&self.flows)?;
-        for ((flow, before), after) in self.flows.iter().zip(&self.reports).zip(&after) {
-            if before.arrived {
-                ensure!(after.arrived, "{flow:?} was {before:?} and is {after:?}");
-                ensure!(source(before) == source(after), "{flow:?} was {before:?} and is {after:?}");
-            }
-        }
-        Ok(())
-    }
-}
+/// The versions of IP that have rules and routes of their own.
+const VERSIONS: [Family; 2] = [Family::Ipv6, Family::Ipv4];
 
 /// Gives the peer a way back to all addresses of the host.
-fn answer_all(peer: &Peer, route: &str) -> Result<()> {
-    peer.namespace().ip(&format!("route add default {route}"))
+fn answer_all(peer: &Peer, routes: [&str; 2]) -> Result<()> {
+    peer.namespace().ip(&format!("route add default {}", routes[0]))?;
+    peer.namespace().ip4(&format!("route add default {}", routes[1]))
+}
+
+/// The host's addresses: of both providers and on the links to `peers`.
+fn addresses(world: &World, family: Family, peers: &[&Peer]) -> Result<Vec<IpAddr>> {
+    let mut addresses = vec![world.source_of(family, &ISP_A)?, world.source_of(family, &ISP_B)?];
+    addresses.extend(peers.iter().map(|peer| peer.host_address_of(family)));
+    Ok(addresses)
+}
+
+/// All flows between host and providers arrive.
+fn clean(world: &World, cgroup: &Cgroup, daemon: &Mif<'_>) -> Result<()> {
+    let with = matrix::run(world, Some(cgroup))?;
+    ensure!(with.is_clean(), "with mif:\n{with}\nthe daemon said:\n{}", daemon.log()?);
+    Ok(())
 }
 
 #[test]
 fn a_container_bridge_and_a_tunnel_go_on_working() {
     bounded(6 * PATIENCE, || {
-        let world = World::two_uplinks(Daemon::Radvd)?;
+        let world = World::two_uplinks(Daemon::Radvd)?.dual_stack()?;
         let (container, tunnel) = (world.container()?, world.tunnel()?);
-        answer_all(&container, "via 2001:db8:c:1::1 dev eth0")?;
-        answer_all(&tunnel, "dev tun0")?;
-        let addresses = [world.source(&ISP_A)?, world.source(&ISP_B)?, BRIDGE, TUNNEL];
+        answer_all(&container, ["via 2001:db8:c:1::1 dev eth0", "via 198.19.12.1 dev eth0"])?;
+        answer_all(&tunnel, ["dev tun0"; 2])?;
         let cgroup = Cgroup::new("host")?;
         let host = world.host.place(&cgroup);
         let inside = Place::new(container.namespace());
-        let outwards = [container.address(), tunnel.address()].map(|address| flows(address, &addresses));
-        let to_host = addresses.iter().flat_map(|&address| flows(address, &[])).collect();
+        let (mut outwards, mut to_host) = (Vec::new(), Vec::new());
+        for family in Family::ALL {
+            let addresses = addresses(&world, family, &[&container, &tunnel])?;
+            for peer in [&container, &tunnel] {
+                outwards.extend(flows(peer.address_of(family), &addresses));
+            }
+            to_host.extend(addresses.iter().flat_map(|&address| flows(address, &[])));
+        }
 
         let server = host.serve(&[at_echo(Ipv6Addr::UNSPECIFIED)])?;
-        let before = [Before::of(host, outwards.concat())?, Before::of(inside, to_host)?];
-        before.iter().try_for_each(Before::all_arrived)?;
+        let before = [(host, Before::of(host, outwards)?), (inside, Before::of(inside, to_host)?)];
+        for (_, before) in &before {
+            before.all_arrived().context("the kernel alone")?;
+        }
         let site = Site::new(world.host.namespace(), &cgroup)?;
         let daemon = site.daemon::<&str>([])?;
-        before[0].compare(host)?;
-        before[1].compare(inside)?;
+        for (place, before) in &before {
+            before.compare(*place)?;
+        }
         drop(server);
-        let with = matrix::run(&world, Some(&cgroup))?;
-        ensure!(with.is_clean(), "with mif:\n{with}\nthe daemon said:\n{}", daemon.log()?);
+        clean(&world, &cgroup, &daemon)?;
         daemon.stop()
     });
+}
+
+/// A VPN set up as by wg-quick(8) for `families`.
+struct Vpn {
+    world: World,
+    peer: Peer,
+    cgroup: Cgroup,
+}
+
+impl Vpn {
+    fn new(families: &[Family]) -> Result<Self> {
+        let world = World::two_uplinks(Daemon::Radvd)?.dual_stack()?;
+        let peer = world.vpn_for(families)?;
+        Ok(Self { world, peer, cgroup: Cgroup::new("host")? })
+    }
+
+    /// Flows that the VPN takes, in the version of IP of `family`.
+    fn taken(&self, family: Family) -> Result<Before> {
+        let addresses = addresses(&self.world, family, &[&self.peer])?;
+        let [first, _, last] = family.servers();
+        let all = [self.peer.address_of(family), first, last].map(|address| flows(address, &addresses));
+        let before = Before::of(self.world.host.place(&self.cgroup), all.concat())?;
+        before.all_arrived().context("the kernel alone")?;
+        Ok(before)
+    }
+
+    /// Waits until the daemon knows of `count` foreign rules, and returns them.
+    fn rules(site: &Site, count: usize) -> Result<String> {
+        site.wait_for_state(&format!("{count} rules in the state"), |state| {
+            (state.foreign_rules.len() == count).then(|| state.foreign_rules.join("\n"))
+        })
+    }
 }
 
 #[test]
 fn a_vpn_with_policy_rules_decides_until_its_rules_go() {
-    bounded(6 * PATIENCE, || {
-        let world = World::two_uplinks(Daemon::Radvd)?;
-        let vpn = world.vpn()?;
-        let addresses = [world.source(&ISP_A)?, world.source(&ISP_B)?, VPN];
-        let cgroup = Cgroup::new("host")?;
-        let pinned = cgroup.child("pinned")?;
-        let host = world.host.place(&cgroup);
-        let all = [vpn.address(), SERVERS[0], SERVERS[2]].map(|address| flows(address, &addresses)).concat();
-        let to_internet = SERVERS.iter().flat_map(|&server| flows(server, &[])).collect::<Vec<_>>();
-
-        let before = Before::of(host, all)?;
-        before.all_arrived()?;
-        let site = Site::new(world.host.namespace(), &cgroup)?;
+    bounded(8 * PATIENCE, || {
+        let scene = Vpn::new(&VERSIONS)?;
+        let (world, cgroup) = (&scene.world, &scene.cgroup);
+        let host = world.host.place(cgroup);
+        let before = Family::ALL.map(|family| scene.taken(family));
+        let site = Site::new(world.host.namespace(), cgroup)?;
         let daemon = site.daemon::<&str>([])?;
         world.forget()?;
-        before.compare(host)?;
+        for before in before {
+            before?.compare(host)?;
+        }
         ensure!(world.internet.echo().arrivals().is_empty(), "the VPN takes all traffic");
-        ensure!(site.maps()?.config()?.flags & config_flags::FOREIGN_RULES_IPV6 != 0);
-        let rules = site.wait_for_state("the rules in the state", |state| {
-            (!state.foreign_rules.is_empty()).then(|| state.foreign_rules.join("\n"))
-        })?;
-        ensure!(rules.contains("51820") && rules.lines().count() == 2, "{rules}");
+        let rules = Vpn::rules(&site, 4)?;
+        ensure!(rules.matches("51820").count() >= 2, "{rules}");
 
         // A cgroup that was pinned on purpose stays pinned.
+        let pinned = cgroup.child("pinned")?;
         daemon.attach(&pinned, &ISP_B.pvd(ISP_B.name), Mode::Strict)?;
-        for (flow, report) in to_internet.iter().zip(world.host.place(&pinned).open_all(&to_internet)?) {
-            ensure!(report.arrived && source(&report) == Some(addresses[1]), "{flow:?}: {report:?}");
+        let source = world.source_of(Family::Ipv6, &ISP_B)?;
+        let to_internet: Vec<_> =
+            Family::Ipv6.servers().into_iter().flat_map(|server| flows(server, &[])).collect();
+        let by_b = Before::of(world.host.place(&pinned), to_internet)?;
+        for (flow, report) in by_b.each() {
+            ensure!(report.arrived && report.source() == Some(source), "{flow:?}: {report:?}");
         }
-        ensure!(world.internet.echo().arrivals().len() == to_internet.len());
+        ensure!(world.internet.echo().arrivals().len() == by_b.each().count());
         world.check_no_foreign()?;
 
-        world.host.namespace().ip("rule del not fwmark 51820 table 51820\n\
-                                   rule del table main suppress_prefixlength 0")?;
-        site.wait_for_state("the rules to leave the state", |state| {
-            state.foreign_rules.is_empty().then_some(())
-        })?;
-        ensure!(site.maps()?.config()?.flags & config_flags::FOREIGN_RULES_IPV6 == 0);
-        let with = matrix::run(&world, Some(&cgroup))?;
-        ensure!(with.is_clean(), "with mif:\n{with}\nthe daemon said:\n{}", daemon.log()?);
+        for family in VERSIONS {
+            Peer::drop_rules(world.host.namespace(), family)?;
+        }
+        Vpn::rules(&site, 0)?;
+        clean(world, cgroup, &daemon)?;
         daemon.stop()
     });
 }
 
-/// Lines of `ip`, what they are for, and the source that free flows to the first and to the last server have then.
-struct Routes {
-    what: &'static str,
-    lines: &'static str,
-    sources: [Expected; 2],
-}
-
-/// What becomes of a free flow.
-#[derive(Clone, Copy, Debug)]
-enum Expected {
-    /// It arrives from this address.
-    From(&'static str),
-    /// Nothing is said about it: with the kernel alone it may fail, with `mif` it arrives.
-    Unsaid,
-    /// It fails at once.
-    Refused,
-}
-
-const ROUTES: [Routes; 5] = [
-    Routes {
-        what: "a blackhole",
-        lines: "route add blackhole 2001:db8:5353::/48",
-        sources: [Expected::Unsaid, Expected::Refused],
-    },
-    Routes {
-        what: "a source of its own",
-        lines: "addr add 2001:db8:b:1::99/64 dev isp-b nodad\n\
-                route add 2001:db8:5353::/48 via fe80::b dev isp-b src 2001:db8:b:1::99",
-        sources: [Expected::Unsaid, Expected::From("2001:db8:b:1::99")],
-    },
-    Routes {
-        what: "a more specific route by the second uplink",
-        lines: "route add 2001:db8:5353::/48 via fe80::b dev isp-b\n\
-                route add 2001:db8:ffff::/48 via fe80::a dev isp-a",
-        sources: [Expected::From("2001:db8:a:1::/64"), Expected::From("2001:db8:b:1::/64")],
-    },
-    Routes {
-        what: "a metric that prefers the second uplink",
-        lines: "route add default via fe80::b dev isp-b proto static metric 100",
-        sources: [Expected::From("2001:db8:b:1::/64"); 2],
-    },
-    Routes {
-        what: "a metric that prefers the first uplink",
-        lines: "route add default via fe80::a dev isp-a proto static metric 100",
-        sources: [Expected::From("2001:db8:a:1::/64"); 2],
-    },
-];
-
-impl Expected {
-    fn check(self, report: &Report, alone: bool) -> Result<()> {
-        match self {
-            Self::From(prefix) => {
-                let net: ipnet::Ipv6Net =
-                    if prefix.contains('/') { prefix.parse()? } else { format!("{prefix}/128").parse()? };
-                let source = source(report).context("no source")?;
-                ensure!(report.arrived && net.contains(&source), "from {source}, expected {prefix}");
-            }
-            Self::Unsaid => ensure!(report.arrived || alone, "did not arrive"),
-            Self::Refused => ensure!(!report.arrived && report.errno.is_some(), "was not refused"),
-        }
-        Ok(())
-    }
-}
-
-fn check_routes(routes: &Routes) -> Result<()> {
-    let world = World::two_uplinks(Daemon::Radvd)?;
-    let cgroup = Cgroup::new("host")?;
-    let host = world.host.place(&cgroup);
-    world.host.namespace().ip(routes.lines)?;
-    let to_both = [SERVERS[0], SERVERS[2]].map(|server| flows(server, &[]));
-    let check = |when: &str, alone: bool| -> Result<()> {
-        for (flows, expected) in to_both.iter().zip(routes.sources) {
-            for (flow, report) in flows.iter().zip(host.open_all(flows)?) {
-                expected
-                    .check(&report, alone)
-                    .with_context(|| format!("{}, {when}: {flow:?}: {report:?}", routes.what))?;
-            }
-        }
-        Ok(())
-    };
-    check("the kernel alone", true)?;
-    let site = Site::new(world.host.namespace(), &cgroup)?;
+/// Rules of one version of IP say nothing about the other.
+fn rules_in_one_version(ruled: Family, free: Family) -> Result<()> {
+    let scene = Vpn::new(&[ruled])?;
+    let (world, cgroup) = (&scene.world, &scene.cgroup);
+    let host = world.host.place(cgroup);
+    let before = scene.taken(ruled)?;
+    let site = Site::new(world.host.namespace(), cgroup)?;
     let daemon = site.daemon::<&str>([])?;
+    Vpn::rules(&site, 2)?;
     world.forget()?;
-    check("with mif", false).with_context(|| daemon.log().unwrap_or_default())?;
-    world.check_no_foreign().context(routes.what)?;
+    before.compare(host)?;
+    ensure!(world.internet.echo().arrivals().is_empty(), "the VPN takes all traffic of {ruled}");
+    let by_provider = |isp| -> Result<Vec<_>> {
+        let source = world.source_of(free, isp)?;
+        Ok(flows(free.servers()[0], &[source]).into_iter().filter(|flow| flow.bind.is_some()).collect())
+    };
+    let both = [by_provider(&ISP_A)?, by_provider(&ISP_B)?].concat();
+    Before::of(host, both)?.all_arrived().with_context(|| format!("{free} is enforced"))?;
+    world.check_no_foreign()?;
+    Peer::drop_rules(world.host.namespace(), ruled)?;
+    Vpn::rules(&site, 0)?;
+    clean(world, cgroup, &daemon)?;
     daemon.stop()
 }
 
 #[test]
-fn static_routes_and_metrics_decide_as_before() {
-    bounded(6 * PATIENCE, || ROUTES.iter().try_for_each(check_routes));
+fn ipv6_rules_leave_ipv4_enforced() {
+    bounded(8 * PATIENCE, || rules_in_one_version(Family::Ipv6, Family::Ipv4));
+}
+
+#[test]
+fn ipv4_rules_leave_ipv6_enforced() {
+    bounded(8 * PATIENCE, || rules_in_one_version(Family::Ipv4, Family::Ipv6));
 }
 
 #[test]
 fn an_interface_that_is_down_is_not_used() {
     bounded(4 * PATIENCE, || {
-        let world = World::two_uplinks(Daemon::Radvd)?;
+        let world = World::two_uplinks(Daemon::Radvd)?.dual_stack()?;
         let cgroup = Cgroup::new("host")?;
         let host = world.host.place(&cgroup);
-        let (a, b) = (world.source(&ISP_A)?, world.source(&ISP_B)?);
+        let a = world.source(&ISP_A)?;
         world.host.namespace().ip("link set isp-a down")?;
         let site = Site::new(world.host.namespace(), &cgroup)?;
         let daemon = site.daemon::<&str>([])?;
-        for flow in flows(SERVERS[0], &[b]) {
-            let report = host.open(&flow)?;
-            ensure!(
-                report.arrived && source(&report) == Some(b),
-                "{flow:?}: {report:?}\n{}\n{}\n{:?}",
-                world.host.namespace().ip_show(&["-6", "route"])?,
-                world.host.namespace().ip_show(&["neigh"])?,
-                world.routers().iter().map(|r| r.tap().seen()).collect::<Vec<_>>()
-            );
+        for family in Family::ALL {
+            let b = world.source_of(family, &ISP_B)?;
+            let flows = Before::of(host, flows(family.servers()[0], &[b]))?;
+            for (flow, report) in flows.each() {
+                ensure!(report.arrived && report.source() == Some(b.to_canonical()), "{flow:?}: {report:?}");
+            }
         }
-        ensure!(site.maps()?.source(a)?.is_none(), "an address of an interface that is down is a source");
+        let maps = site.maps()?;
+        ensure!(maps.source(a)?.is_none(), "an address of an interface that is down is a source");
+        let a4 = world.source_ipv4(&ISP_A);
+        // Unlike those of IPv6, IPv4 addresses outlive their interface's being down. Nothing may be sent from them.
+        let source = maps.source(a4.to_ipv6_mapped())?;
+        ensure!(source.is_none(), "an IPv4 address of an interface that is down is a source");
         world.host.namespace().ip("link set isp-a up")?;
+        // The kernel took the route away, and a DHCP client puts it back.
+        world.host.namespace().ip4(&format!(
+            "route add default via {} dev isp-a proto dhcp src {a4} metric 100",
+            ISP_A.gateway_ipv4()
+        ))?;
         world.host.wait_for_address(&ISP_A.lan)?;
         let mut notices = daemon.watch()?;
-        if site.maps()?.source(a)?.is_none() {
-            let carried = |_: &_| Ok(site.maps()?.source(a)?.map(|_| ()));
-            notices.until("the first uplink to be a PvD again", carried)?;
+        let carried = |address: Ipv6Addr| -> Result<bool> { Ok(maps.source(address)?.is_some()) };
+        let both = || -> Result<bool> { Ok(carried(a)? && carried(a4.to_ipv6_mapped())?) };
+        if !both()? {
+            notices.until("the first uplink to be a PvD again", |_| Ok(both()?.then_some(())))?;
         }
         world.check_no_foreign()?;
         daemon.stop()

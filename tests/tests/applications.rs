@@ -5,6 +5,7 @@ use std::time::Duration;
 use mif_tests::{
     cgroup::Cgroup,
     deadline::bounded,
+    family::{Family, canonical},
     flow::{Flow, Kind},
     internet::{SERVERS, at_echo},
     isp::{ISP_A, ISP_B},
@@ -37,14 +38,19 @@ fn a_process_is_in_its_cgroup_from_the_start() {
 #[test]
 fn the_report_says_what_the_far_end_saw() {
     bounded(LIMIT, || {
-        let world = World::two_uplinks(Daemon::Embedded)?;
-        for kind in [Kind::Tcp, Kind::UdpConnected, Kind::UdpUnconnected, Kind::UdpPktinfo] {
-            world.internet.echo().forget();
-            let report = world.host.place(None).open(&Flow::new(kind, at_echo(SERVERS[1])))?;
-            let arrivals = world.internet.echo().arrivals();
-            let [arrival] = &arrivals[..] else { panic!("{kind:?}: {arrivals:?}") };
-            assert_eq!(report.local, Some(arrival.source), "{kind:?}");
-            assert_eq!((arrival.transport, arrival.destination), (kind.transport(), at_echo(SERVERS[1])));
+        let world = World::two_uplinks(Daemon::Embedded)?.dual_stack()?;
+        for family in Family::ALL {
+            for kind in [Kind::Tcp, Kind::UdpConnected, Kind::UdpUnconnected, Kind::UdpPktinfo] {
+                world.internet.echo().forget();
+                let flow = Flow::new(kind, at_echo(family.servers()[1]));
+                let report = world.host.place(None).open(&flow)?;
+                let arrivals = world.internet.echo().arrivals();
+                let [arrival] = &arrivals[..] else { panic!("{flow:?}: {arrivals:?}") };
+                assert_eq!(report.local.map(canonical), Some(arrival.source), "{flow:?}");
+                assert_eq!(report.local.map(|local| Family::of(local.ip())), Some(family), "{flow:?}");
+                assert_eq!(arrival.transport, kind.transport());
+                assert_eq!(arrival.destination, canonical(flow.destination));
+            }
         }
         Ok(())
     });
@@ -76,16 +82,19 @@ fn failures_have_their_errno() {
         const ENETUNREACH: i32 = 101;
         const ECONNREFUSED: i32 = 111;
         let world = World::silent_uplinks()?;
-        let nobody = "[::1]:9".parse()?;
-        let table = [
-            (Flow::new(Kind::Tcp, nobody), ECONNREFUSED),
-            (Flow::new(Kind::UdpConnected, nobody), ECONNREFUSED),
-            (Flow::new(Kind::Tcp, at_echo(SERVERS[0])), ENETUNREACH),
-            (Flow::new(Kind::UdpUnconnected, at_echo(SERVERS[0])), ENETUNREACH),
-        ];
-        for (flow, errno) in table {
-            let report = world.host.place(None).open(&flow)?;
-            assert_eq!((report.arrived, report.errno), (false, Some(errno)), "{flow:?}: {report:?}");
+        let nobody = ["[::1]:9", "127.0.0.1:9", "[::ffff:127.0.0.1]:9"];
+        for (family, nobody) in Family::ALL.into_iter().zip(nobody) {
+            let (nobody, server) = (nobody.parse()?, at_echo(family.servers()[0]));
+            let table = [
+                (Flow::new(Kind::Tcp, nobody), ECONNREFUSED),
+                (Flow::new(Kind::UdpConnected, nobody), ECONNREFUSED),
+                (Flow::new(Kind::Tcp, server), ENETUNREACH),
+                (Flow::new(Kind::UdpUnconnected, server), ENETUNREACH),
+            ];
+            for (flow, errno) in table {
+                let report = world.host.place(None).open(&flow)?;
+                assert_eq!((report.arrived, report.errno), (false, Some(errno)), "{flow:?}: {report:?}");
+            }
         }
         Ok(())
     });

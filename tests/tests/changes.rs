@@ -1,11 +1,11 @@
 //! What a router says anew is in force within 50 ms.
 
 use std::{
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv6Addr},
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use mif_common::abi;
 use mif_core::{
     time::Time,
@@ -143,7 +143,9 @@ impl Scene<'_> {
         let flows = [Kind::Tcp, Kind::UdpConnected, Kind::UdpUnconnected]
             .map(|kind| Flow::new(kind, at_echo(SERVERS[0])));
         for (flow, report) in flows.iter().zip(self.world.host.place(self.cgroup).open_all(&flows)?) {
-            let source = *report.local.context("no source")?.ip();
+            let IpAddr::V6(source) = report.source().context("no source")? else {
+                bail!("{flow:?}: {report:?}")
+            };
             ensure!(report.arrived && expected.lan.contains(&source), "{flow:?}: {report:?}");
         }
         self.world.check_no_foreign()

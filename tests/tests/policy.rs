@@ -32,8 +32,7 @@ fn bound(source: Ipv6Addr) -> Vec<Flow> {
 /// All flows arrive, from `source`.
 fn arrive(place: Place<'_>, flows: &[Flow], source: Ipv6Addr) -> Result<()> {
     for (flow, report) in flows.iter().zip(place.open_all(flows)?) {
-        let from = report.local.map(|local| *local.ip());
-        let named = flow.kind == Kind::UdpPktinfo || from == Some(source);
+        let named = flow.kind == Kind::UdpPktinfo || report.source() == Some(source.into());
         ensure!(report.arrived && named, "{flow:?}: {report:?}, expected to arrive from {source}");
     }
     Ok(())

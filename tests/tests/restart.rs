@@ -152,17 +152,16 @@ fn a_dead_daemons_pvd_is_chosen_until_its_lifetime_ends() {
         daemon.kill()?;
 
         let open = || world.host.place(&cgroup).open(&Flow::new(Kind::Tcp, at_echo(SERVERS[0])));
-        let source = |report: &mif_tests::flow::Report| report.local.map(|local| *local.ip());
         let expired = || -> Result<u64> {
             let counts = maps.counts()?;
             Ok(counts.iter().filter(|(_, reason, _)| *reason == Reason::Expired).map(|(.., n)| n.count).sum())
         };
         let before = open()?;
-        ensure!(before.arrived && source(&before) == Some(first), "{before:?}");
+        ensure!(before.arrived && before.source() == Some(first.into()), "{before:?}");
         ensure!(expired()? == 0, "counted as expired before the lifetime ended");
         until(decision.valid_until)?;
         let after = open()?;
-        ensure!(after.arrived && source(&after) == Some(second), "{after:?}");
+        ensure!(after.arrived && after.source() == Some(second.into()), "{after:?}");
         ensure!(expired()? > 0, "nothing was counted as expired");
         world.check_no_foreign()
     });

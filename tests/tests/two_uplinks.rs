@@ -1,9 +1,10 @@
-//! The main job: a host with two providers, configured by real routers.
+//! The main job: a host with two providers, configured by real routers, in IPv6 and in IPv4.
 
 use anyhow::ensure;
 use mif_tests::{
     cgroup::Cgroup,
     deadline::{PATIENCE, bounded},
+    family::Family,
     matrix,
     mif::Site,
     router::Daemon,
@@ -13,11 +14,15 @@ use mif_tests::{
 #[test]
 fn every_flow_arrives_and_none_leaves_by_the_other_provider() {
     bounded(6 * PATIENCE, || {
-        let world = World::two_uplinks(Daemon::Radvd)?;
+        let world = World::two_uplinks(Daemon::Radvd)?.dual_stack()?;
         let cgroup = Cgroup::new("host")?;
         let alone = matrix::run(&world, Some(&cgroup))?;
-        ensure!(alone.arrived() < alone.total(), "the kernel alone needs no help here:\n{alone}");
-        ensure!(!alone.foreign().is_empty(), "the kernel alone sends nothing wrong:\n{alone}");
+        for family in Family::ALL {
+            let lost = alone.family(family).any(|outcome| !outcome.report.arrived);
+            ensure!(lost, "the kernel alone needs no help in {family}:\n{alone}");
+            let filtered = alone.family(family).any(|outcome| outcome.foreign > 0);
+            ensure!(filtered, "the kernel alone sends nothing wrong in {family}:\n{alone}");
+        }
         let site = Site::new(world.host.namespace(), &cgroup)?;
         let daemon = site.daemon::<&str>([])?;
         let with = matrix::run(&world, Some(&cgroup))?;

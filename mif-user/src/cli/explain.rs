@@ -40,7 +40,7 @@ pub use report::Report;
 
 Without --cgroup the answer is for a program started from here.
 
-JSON keys: destination, cgroup, rule{view, mode, cgroup, groups, foreign_rules}, bound{source,
+JSON keys: destination, cgroup, rule{view, mode, cgroup, groups, otherwise, foreign_rules}, bound{source,
 interface, ifindex}, decision{verdict, pvd, pvd_index, source, interface, ifindex, next_hop, on_link,
 administrator, local, valid_seconds}, source_owner{pvd, pvd_index, interface, ifindex, next_hop,
 on_link_bits, valid_seconds}, connect and sendmsg{verdict, reason, text, pvd, pvd_index, source,

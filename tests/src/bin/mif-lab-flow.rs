@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read as _},
-    net::SocketAddrV6,
+    net::SocketAddr,
 };
 
 use anyhow::Result;
@@ -18,9 +18,9 @@ enum Command {
     Storm(Flow),
     /// Serve echo on TCP and UDP until standard input ends
     Serve {
-        /// What to serve: `[2001:db8::1]:7`, or `[::]:7` for all addresses
+        /// What to serve: `[2001:db8::1]:7`, `203.0.113.1:7`, `0.0.0.0:7` for all IPv4 addresses, `[::]:7` for all addresses
         #[arg(required = true)]
-        addresses: Vec<SocketAddrV6>,
+        addresses: Vec<SocketAddr>,
     },
 }
 

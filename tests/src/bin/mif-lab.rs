@@ -83,8 +83,8 @@ fn pin(world: &World, applications: &Cgroup, site: &Site) -> Result<bool> {
     for kind in [Kind::Tcp, Kind::UdpConnected, Kind::UdpUnconnected] {
         for server in SERVERS {
             let report = world.host.place(&backup).open(&Flow::new(kind, at_echo(server)))?;
-            let source = report.local.map(|local| *local.ip());
-            let by_b = report.arrived && source.is_some_and(|source| ISP_B.prefix.contains(&source));
+            let source = report.source();
+            let by_b = report.arrived && source.is_some_and(|source| ISP_B.owns(source));
             all_by_b &= by_b;
             let from = source.map_or_else(|| "no address".into(), |source| source.to_string());
             println!(

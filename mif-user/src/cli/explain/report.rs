@@ -11,7 +11,7 @@ use mif_common::{
     abi::{self, DEFAULT_VIEW, decision_flags},
     decide::{Outcome, Rule, Tables as _, Verdict},
 };
-use mif_core::{family::shown, select::host::HostTables, time::Time};
+use mif_core::{family::shown, pvd::Groups, select::host::HostTables, time::Time};
 use serde::Serialize;
 
 use super::super::{
@@ -20,7 +20,7 @@ use super::super::{
     output::{BAD, Cell, FAINT, GOOD, Table, WARNING},
     policy::groups_text,
 };
-use crate::mode::Mode;
+use crate::mode::{Mode, Otherwise};
 
 /// What was asked, resolved.
 pub(super) struct Asked<'a> {
@@ -52,7 +52,8 @@ struct RuleReport {
     view: u32,
     mode: Mode,
     cgroup: Option<PathBuf>,
-    groups: Vec<Vec<String>>,
+    groups: Groups,
+    otherwise: Option<Otherwise>,
     foreign_rules: bool,
 }
 
@@ -130,6 +131,7 @@ pub(super) fn build(
             mode: rule.mode.into(),
             cgroup: names.cgroup_if_any(rule.cgroup),
             groups: policy.map(|policy| policy.groups.clone()).unwrap_or_default(),
+            otherwise: policy.map(|policy| policy.otherwise),
             foreign_rules: asked.foreign_rules,
         },
         bound: (asked.source.is_some() || asked.ifindex != 0).then(|| Bound {
@@ -272,7 +274,7 @@ impl fmt::Display for RuleReport {
         if let Some(cgroup) = &self.cgroup {
             write!(f, ", of {}", cgroup.display())?;
         }
-        let groups = groups_text(&self.groups);
+        let groups = groups_text(&self.groups, self.otherwise);
         if groups.is_empty() { write!(f, ": view {}", self.view) } else { write!(f, ": {groups}") }
     }
 }
