@@ -31,7 +31,7 @@ use mif_user::{
     daemon::owner::{HostPolicy, Owner},
     kernel::{attach::TcBackend, maps::Maps, object::Sizes, pins},
     mode::Mode,
-    policy::Policies,
+    policy::{Caps, Policies},
 };
 use nix::net::if_::if_nametoindex;
 
@@ -138,7 +138,7 @@ impl Host {
         };
         let mut owner = Owner::new(
             PvdSet::new(Limits { max_pvds: PLACES - 1 }),
-            Policies::load(&self.state_dir).0,
+            Policies::load(&self.state_dir, Caps::default()).0,
             policy,
             Preferences::default(),
             installation,

@@ -40,7 +40,7 @@ pub fn measure(plan: &Plan, progress: &mut Progress, report: &mut Report) -> Res
     let most = plan.sources.iter().copied().max().unwrap_or(1);
     let (host, cgroup) = (Namespace::new("host of packets")?, lab::cgroup()?);
     // One for the packets of each family.
-    let sizes = Sizes { pvds: 2, sources: most + 1, decisions: 1 };
+    let sizes = Sizes { pvds: 2, sources: most + 1, decisions: 1, ..Sizes::default() };
     let mut mif = Enforcement::new(&host, cgroup.path(), &[], sizes)?;
     let mut noop = object::noop()?;
     let noop: &mut SchedClassifier = noop.program_mut("noop").context("it is there")?.try_into()?;
