@@ -49,7 +49,8 @@ fn run(args: &Args) -> Result<bool> {
         "A host with two providers, isp-a (2001:db8:a::/48) and isp-b (2001:db8:b::/48). Each provider's router"
     );
     println!("drops what does not come from its own prefix, as real ones do (BCP 38).\n");
-    let world = World::two_uplinks(if args.radvd { Daemon::Radvd } else { Daemon::Embedded })?;
+    let world =
+        World::two_uplinks(if args.radvd { Daemon::Radvd } else { Daemon::Embedded })?.dual_stack()?;
     let applications = Cgroup::new("applications")?;
 
     println!("With the kernel alone");
