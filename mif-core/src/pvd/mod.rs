@@ -26,6 +26,7 @@ mod link;
 mod ownership;
 mod prefix;
 mod ra;
+mod refresh;
 mod routes;
 pub mod selector;
 pub mod set;

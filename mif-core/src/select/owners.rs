@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::Ipv6Addr,
 };
 
@@ -58,16 +58,20 @@ pub(super) fn sources(world: &World) -> BTreeMap<Ipv6Addr, abi::Source> {
 
 /// The interfaces with more than one router: the kernel's routes know only one of them for each destination, and it may
 /// be another provider's.
-fn shared_links(world: &World) -> BTreeSet<(u32, Family)> {
-    let mut routers: BTreeMap<(u32, Family), BTreeSet<Ipv6Addr>> = BTreeMap::new();
+fn shared_links(world: &World) -> HashSet<(u32, Family)> {
+    // Of each link and family one router: a second one is all there is to know.
+    let mut routers: HashMap<(u32, Family), Ipv6Addr> = HashMap::new();
+    let mut shared = HashSet::new();
     for pvd in &world.pvds {
         for route in pvd.routes.iter().filter(|route| !route.kernel_decides) {
-            if let NextHop::Router(router) = route.next_hop {
-                routers.entry((pvd.ifindex, Family::of_net(route.prefix))).or_default().insert(router);
+            let NextHop::Router(router) = route.next_hop else { continue };
+            let link = (pvd.ifindex, Family::of_net(route.prefix));
+            if *routers.entry(link).or_insert(router) != router {
+                shared.insert(link);
             }
         }
     }
-    routers.into_iter().filter(|(_, routers)| routers.len() > 1).map(|(link, _)| link).collect()
+    shared
 }
 
 /// The router for packets of a source: that of the PvD's best default route, else of its best route with a router.

@@ -5,12 +5,11 @@ use std::{
     net::Ipv6Addr,
 };
 
-use mif_common::abi::{self, config_flags};
+use mif_common::abi;
 use mif_core::{
-    family::Family,
     pvd::{Change, FindError, Groups, Preferences, PvdSet, PvdSnapshot, event::Event},
     select::{
-        compile::compile,
+        Compiler, Touched,
         diff::diff,
         tables::{Op, TableStore as _, Tables},
         world::{self, World},
@@ -25,6 +24,8 @@ use crate::{
     net::netlink::RuleInfo,
     policy::{Content, Policies},
 };
+
+mod store;
 
 /// What the administrator decided for the whole host.
 #[derive(Clone, Debug)]
@@ -57,6 +58,10 @@ pub struct Owner {
     host: HostPolicy,
     preferences: Preferences,
     installation: Installation,
+    /// What selection goes by, as of the last commit.
+    world: World,
+    /// What the maps should hold, as of the last commit.
+    compiler: Compiler,
     /// What the maps hold.
     stored: Tables,
     foreign_rules: Vec<RuleInfo>,
@@ -99,6 +104,8 @@ impl Owner {
             host,
             preferences,
             installation,
+            world: World::default(),
+            compiler: Compiler::default(),
             stored,
             foreign_rules: Vec::new(),
             problems: Vec::new(),
@@ -220,18 +227,21 @@ impl Owner {
             return self.commit_policies();
         }
         self.problems.clear();
-        let mut world = self.set.world(now, &self.preferences);
-        let roster = self.set.roster(&world);
-        world.views = contents.iter().map(|(id, content)| content.view(*id, &roster)).collect();
-        self.with_default_router = with_default_router(&world);
-        let wanted = compile(&world);
-        self.attach_interfaces(&wanted);
+        let touched = self.set.refresh(&mut self.world, now, &self.preferences);
+        self.world.views = if contents.is_empty() {
+            Vec::new()
+        } else {
+            let roster = self.set.roster(&self.world);
+            contents.iter().map(|(id, content)| content.view(*id, &roster)).collect()
+        };
+        self.with_default_router = with_default_router(&self.world);
+        self.compiler.update(&self.world, &Touched::Pvds(touched));
+        self.attach_interfaces();
         self.clear_counts();
-        let ops = diff(&self.stored, &wanted);
-        let known = next_hops(&self.stored);
-        let new_next_hops = next_hops(&wanted).difference(&known).copied().collect();
+        let ops = diff(&self.stored, self.compiler.tables());
+        let new_next_hops = new_next_hops(&self.stored, &ops);
         // What does not depend on the tables must not wait for them: whether somebody else routes by policy, above all.
-        let error = self.store(&ops, wanted).and(self.store_config()).err().map(|error| {
+        let error = self.store(&ops).and(self.store_config()).err().map(|error| {
             error!("the old tables stay in force: {error}");
             format!("the old tables stay in force: {error}")
         });
@@ -270,144 +280,11 @@ impl Owner {
         }
     }
 
-    /// The places that were given to another PvD since the last commit: no view may have the new one for the old one.
-    fn reused(&self) -> BTreeSet<abi::PvdIndex> {
-        let mut removed = BTreeSet::new();
-        let mut reused = BTreeSet::new();
-        for change in &self.changes {
-            match change {
-                Change::PvdRemoved { index, .. } => drop(removed.insert(*index)),
-                Change::PvdAdded { index, .. } if removed.contains(index) => drop(reused.insert(*index)),
-                _ => {}
-            }
-        }
-        reused
-    }
-
-    /// Puts first, then the policies that need them, then deletions: no cgroup ever looks into a view that is not
-    /// complete.
-    fn store(&mut self, ops: &[Op], wanted: Tables) -> Result<(), MapsError> {
-        let is_deletion = |op: &&Op| {
-            matches!(
-                op,
-                Op::DeleteDecision(..) | Op::DeleteSource(..) | Op::DeletePvd(..) | Op::DeleteMember(..)
-            )
-        };
-        let reused = self.reused();
-        let maps = &mut self.installation.maps;
-        for op in ops.iter().filter(|op| matches!(op, Op::DeleteMember(_, pvd) if reused.contains(pvd))) {
-            maps.apply(op)?;
-        }
-        for (done, op) in ops.iter().filter(|op| !is_deletion(op)).enumerate() {
-            if let Err(error) = maps.apply(op) {
-                let puts: Vec<&Op> = ops.iter().filter(|op| !is_deletion(op)).take(done).collect();
-                self.undo(&puts);
-                self.stored = self.installation.maps.load()?;
-                return Err(error);
-            }
-        }
-        let deleted = self.store_policies().and_then(|()| {
-            ops.iter().filter(is_deletion).try_for_each(|op| self.installation.maps.apply(op))
-        });
-        // After a failure on the way the maps themselves say what they hold.
-        self.stored = if deleted.is_ok() { wanted } else { self.installation.maps.load()? };
-        deleted
-    }
-
-    /// Takes back what was put: replaced entries get their old value, new ones go.
-    fn undo(&mut self, puts: &[&Op]) {
-        for op in puts.iter().rev() {
-            let inverse = match **op {
-                Op::PutDecision(view, prefix, _) => match self.stored.decisions.get(&(view, prefix)) {
-                    Some(old) => Op::PutDecision(view, prefix, *old),
-                    None => Op::DeleteDecision(view, prefix),
-                },
-                Op::PutSource(address, _) => match self.stored.sources.get(&address) {
-                    Some(old) => Op::PutSource(address, *old),
-                    None => Op::DeleteSource(address),
-                },
-                Op::PutPvd(index, _) => match self.stored.pvds.get(&index) {
-                    Some(old) => Op::PutPvd(index, *old),
-                    None => Op::DeletePvd(index),
-                },
-                Op::PutMember(view, pvd, _) => match self.stored.members.get(&(view, pvd)) {
-                    Some(old) => Op::PutMember(view, pvd, *old),
-                    None => Op::DeleteMember(view, pvd),
-                },
-                deletion => deletion,
-            };
-            if let Err(error) = self.installation.maps.apply(&inverse) {
-                error!("cannot take back {inverse:?}: {error}");
-            }
-        }
-    }
-
-    /// Removes policies, then adds some: in this order there is room. One that does not fit leaves the others in force.
-    fn store_policies(&mut self) -> Result<(), MapsError> {
-        let maps = &mut self.installation.maps;
-        let wanted: BTreeMap<u64, abi::Policy> = self
-            .policies
-            .iter()
-            .map(|policy| {
-                let mode = abi::Mode::from(policy.mode) as u32;
-                (policy.cgroup_id, abi::Policy { view: policy.view, mode })
-            })
-            .collect();
-        let mut result = Ok(());
-        let unwanted: Vec<u64> =
-            self.stored_policies.keys().filter(|cgroup| !wanted.contains_key(cgroup)).copied().collect();
-        for cgroup in unwanted {
-            match maps.remove_policy(cgroup) {
-                Ok(_) => drop(self.stored_policies.remove(&cgroup)),
-                Err(error) => result = result.and(Err(error)),
-            }
-        }
-        for (cgroup, policy) in wanted {
-            if self.stored_policies.get(&cgroup) == Some(&policy) {
-                continue;
-            }
-            match maps.set_policy(cgroup, policy) {
-                Ok(()) => drop(self.stored_policies.insert(cgroup, policy)),
-                Err(error) => result = result.and(Err(error)),
-            }
-        }
-        result
-    }
-
-    fn store_config(&mut self) -> Result<(), MapsError> {
-        let mut flags = 0;
-        if self.policies.iter().next().is_some() {
-            flags |= config_flags::POLICIES;
-        }
-        if self.policies.any_strict() {
-            flags |= config_flags::STRICT;
-        }
-        let foreign =
-            |family| self.host.observe_foreign_rules && self.foreign_rules.iter().any(|r| r.family == family);
-        if foreign(Family::Ipv6) {
-            flags |= config_flags::FOREIGN_RULES_IPV6;
-        }
-        if foreign(Family::Ipv4) {
-            flags |= config_flags::FOREIGN_RULES_IPV4;
-        }
-        let maps = &mut self.installation.maps;
-        let config = abi::Config {
-            netns_cookie: self.host.netns_cookie,
-            mode: abi::Mode::from(self.host.mode) as u32,
-            flags,
-            pvds: maps.pvd_places(),
-            layout: abi::LAYOUT,
-        };
-        if maps.config()? != config {
-            maps.set_config(config)?;
-        }
-        Ok(())
-    }
-
     /// tc egress sits on every interface of a PvD: a packet of one PvD can only leave wrongly by another's.
-    fn attach_interfaces(&mut self, wanted: &Tables) {
+    fn attach_interfaces(&mut self) {
+        let pvds = &self.compiler.tables().pvds;
         let interfaces: BTreeSet<u32> =
-            wanted.pvds.values().map(|pvd| pvd.ifindex).filter(|ifindex| *ifindex != 0).collect();
+            pvds.values().map(|pvd| pvd.ifindex).filter(|ifindex| *ifindex != 0).collect();
         self.unattached.retain(|ifindex, _| interfaces.contains(ifindex));
         for ifindex in interfaces {
             match self.installation.attach_interface(ifindex) {
@@ -434,13 +311,26 @@ fn with_default_router(world: &World) -> BTreeSet<u32> {
     world.pvds.iter().filter(offers_default).map(|pvd| pvd.ifindex).collect()
 }
 
-/// The routers that tables name, each with its interface.
-fn next_hops(tables: &Tables) -> BTreeSet<(u32, Ipv6Addr)> {
-    let of_sources = tables.sources.values().map(|source| (source.ifindex, source.next_hop));
-    let of_decisions = tables.decisions.values().map(|decision| (decision.ifindex, decision.next_hop));
-    of_sources
-        .chain(of_decisions)
+/// The routers that changes name and the tables before do not, each with its interface.
+fn new_next_hops(before: &Tables, ops: &[Op]) -> BTreeSet<(u32, Ipv6Addr)> {
+    let named = |op: &Op| match op {
+        Op::PutSource(_, source) => Some((source.ifindex, source.next_hop)),
+        Op::PutDecision(.., decision) => Some((decision.ifindex, decision.next_hop)),
+        _ => None,
+    };
+    let mut new: BTreeSet<(u32, Ipv6Addr)> = ops
+        .iter()
+        .filter_map(named)
         .filter(|(_, next_hop)| !next_hop.is_unspecified())
         .map(|(ifindex, next_hop)| (ifindex, next_hop.into()))
-        .collect()
+        .collect();
+    let of_sources = before.sources.values().map(|source| (source.ifindex, source.next_hop));
+    let of_decisions = before.decisions.values().map(|decision| (decision.ifindex, decision.next_hop));
+    for (ifindex, next_hop) in of_sources.chain(of_decisions) {
+        if new.is_empty() {
+            break;
+        }
+        new.remove(&(ifindex, next_hop.into()));
+    }
+    new
 }
