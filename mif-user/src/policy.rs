@@ -6,7 +6,7 @@
 //! start, so that a cgroup which appears needs one entry in one map.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
 };
@@ -123,10 +123,10 @@ impl Policies {
         let mut by_cgroup = BTreeMap::new();
         let kept = kept.unwrap_or_default();
         let mut before: BTreeMap<u32, Content> =
-            kept.iter().map(|policy| (policy.view, Content::of(&policy.terms()))).collect();
+            kept.iter().map(|policy| (policy.view, policy.content())).collect();
         for state in state.iter() {
-            before.extend(state.policies.iter().map(|policy| (policy.view, Content::of(&policy.terms()))));
-            before.extend(state.waiting.iter().map(|waiting| (waiting.view, Content::of(&waiting.terms()))));
+            before.extend(state.policies.iter().map(|policy| (policy.view, policy.content())));
+            before.extend(state.waiting.iter().map(|waiting| (waiting.view, waiting.content())));
         }
         for policy in kept {
             // A cgroup that is gone, or whose path belongs to another one now, has taken its policy with it.
@@ -159,7 +159,7 @@ impl Policies {
     pub fn configure(&mut self, configured: Vec<Configured>) -> Vec<String> {
         let mut refused = Vec::new();
         for configured in configured {
-            let view = self.view_of(&Content::of(&configured.terms));
+            let view = self.view_of(&configured.terms.content());
             if view.is_none() {
                 let error = PolicyError::TooManyViews(self.caps.views);
                 refused
@@ -184,10 +184,10 @@ impl Policies {
     /// The configured policies that no cgroup has now. One that is not in force at all is not waiting.
     #[must_use]
     pub fn waiting(&self) -> Vec<Waiting> {
+        let used: BTreeSet<usize> = self.present.values().map(|(_, rule)| *rule).collect();
         let waits = |(place, rule): (usize, &Rule)| {
-            let has_cgroup = self.present.values().any(|(_, of)| *of == place);
+            let view = rule.view.filter(|_| !used.contains(&place))?;
             let Terms { groups, otherwise, mode } = rule.configured.terms.clone();
-            let view = rule.view.filter(|_| !has_cgroup)?;
             Some(Waiting { cgroup: rule.configured.cgroup.to_string(), groups, otherwise, mode, view })
         };
         self.rules.iter().enumerate().filter_map(waits).collect()
@@ -290,7 +290,7 @@ impl Policies {
         if !self.by_cgroup.contains_key(&cgroup_id) && self.is_full() {
             return Err(PolicyError::TooManyPolicies(self.caps.policies));
         }
-        let content = Content::of(&terms);
+        let content = terms.content();
         let view = self.view_of(&content).ok_or(PolicyError::TooManyViews(self.caps.views))?;
         let policy = terms.policy(cgroup, cgroup_id, view, Origin::Command);
         let before = self.by_cgroup.insert(cgroup_id, policy.clone());
@@ -331,17 +331,25 @@ impl Policies {
             self.restore(policy.cgroup_id, Some(policy));
             return Err(error);
         }
-        self.admit(policy.cgroup_id);
-        self.fill();
+        self.released(policy.cgroup_id);
         Ok(policy)
+    }
+
+    /// A cgroup has lost its policy: what is configured for it counts, and there may be room for others.
+    fn released(&mut self, id: u64) {
+        self.admit(id);
+        self.fill();
     }
 
     /// The contents of all views, by number.
     #[must_use]
     pub fn contents(&self) -> BTreeMap<u32, Content> {
-        let rules =
-            self.rules.iter().filter_map(|rule| Some((rule.view?, Content::of(&rule.configured.terms))));
-        rules.chain(self.iter().map(|policy| (policy.view, Content::of(&policy.terms())))).collect()
+        let rules = self.rules.iter().filter_map(|rule| Some((rule.view?, rule.configured.terms.content())));
+        let mut contents: BTreeMap<u32, Content> = rules.collect();
+        for policy in self.iter() {
+            contents.entry(policy.view).or_insert_with(|| policy.content());
+        }
+        contents
     }
 
     /// The tables hold these views and no others: the numbers of those before are free.

@@ -78,8 +78,8 @@ fn what_does_not_exist_is_refused_and_what_does_is_named() {
                 &["strict refuses what no group reaches", "`refuse`", "prefer"],
             ),
             (&["policy", "detach", free], FAILED, &["has no policy", "`mif policy list`"]),
-            (&["explain", "nowhere"], USAGE, &["nowhere", "expected an IPv6 address"]),
-            (&["explain", "192.0.2.1"], FAILED, &["192.0.2.1 is an IPv4 address", "ask about an IPv6 one"]),
+            (&["explain", "no..where"], FAILED, &["cannot resolve", "no..where"]),
+            (&["explain", "--source", "192.0.2.1", "2001:db8::1"], FAILED, &["of two families"]),
             (&["explain", "--interface", "eth9", "2001:db8::1"], FAILED, &["\"eth9\"", "`ip link`"]),
             (&["map", "decisions"], USAGE, &["decisions", "possible values", "decision"]),
         ];

@@ -206,8 +206,7 @@ fn more_policies_than_the_tables_hold() {
             units.push(scene.root.child(&format!("unit-{number}"))?);
         }
         let (surplus, problem) = scene.site.until_state("the surplus to be told", |state| {
-            let problem =
-                state.problems.iter().find(|problem| problem.contains("2 cgroups have not the policy"));
+            let problem = state.problems.iter().find(|problem| problem.contains("configured for them: 2"));
             Some((*state.refused.get("policy-without-room")?, problem?.clone()))
         })?;
         ensure!(surplus == 2, "{surplus}");
@@ -222,12 +221,27 @@ fn more_policies_than_the_tables_hold() {
         // Room that comes free is given to who waits for it.
         drop(units.remove(0));
         let state = scene.until_confined("the next one", &units[..3].iter().collect::<Vec<_>>())?;
-        ensure!(state.problems.iter().any(|problem| problem.contains("1 cgroups")), "{:?}", state.problems);
+        ensure!(
+            state.problems.iter().any(|problem| problem.contains("configured for them: 1")),
+            "{:?}",
+            state.problems
+        );
         drop(units.remove(0));
         let state = scene.until_confined("the last one", &units.iter().collect::<Vec<_>>())?;
         ensure!(state.problems.is_empty(), "{:?}", state.problems);
         daemon.stop()
     });
+}
+
+/// The directories that a process watches (proc_pid_fdinfo(5)).
+fn watches(process: u32) -> Result<usize> {
+    let mut count = 0;
+    for entry in std::fs::read_dir(format!("/proc/{process}/fdinfo"))? {
+        // A descriptor may be closed meanwhile.
+        let text = std::fs::read_to_string(entry?.path()).unwrap_or_default();
+        count += text.lines().filter(|line| line.starts_with("inotify wd:")).count();
+    }
+    Ok(count)
 }
 
 #[test]
@@ -239,6 +253,7 @@ fn many_at_once() {
         let daemon = scene.site.daemon_configured(
             "[[policy]]\nunit = '*.service'\npvds = ['eth1']\n[[policy]]\nunit = '*.scope'\npvds = ['eth2']\n",
         )?;
+        let before = watches(daemon.id())?;
         let mut slices = Vec::new();
         let mut units = Vec::new();
         for number in 0..MANY {
@@ -250,6 +265,7 @@ fn many_at_once() {
             units.push(slice.child(&format!("{number}.{kind}"))?);
         }
         scene.until_confined("all of them", &units.iter().collect::<Vec<_>>())?;
+        ensure!(watches(daemon.id())? == before + slices.len() + units.len());
         // Every second one goes.
         let mut number = 0;
         units.retain(|_| {
@@ -259,6 +275,8 @@ fn many_at_once() {
         scene.until_confined("those that are left", &units.iter().collect::<Vec<_>>())?;
         drop(units);
         scene.until_confined("none", &[])?;
+        // The kernel keeps the watches of cgroups that are gone until somebody removes them.
+        ensure!(watches(daemon.id())? == before + slices.len());
         daemon.stop()
     });
 }

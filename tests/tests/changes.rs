@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use mif_common::abi;
 use mif_core::{
+    select::tables::TableStore as _,
     time::Time,
     wire::{NdOption, RouterAdvertisement, RouterPreference},
 };
@@ -29,6 +30,14 @@ const LIMIT: Duration = Duration::from_millis(50);
 
 /// A subnet that the first provider does not advertise at first.
 const RENUMBERED: u16 = 2;
+
+/// How new flows are opened.
+const KINDS: [Kind; 3] = [Kind::Tcp, Kind::UdpConnected, Kind::UdpUnconnected];
+
+/// A flow from no address in particular.
+fn free(kind: Kind) -> Flow {
+    Flow::new(kind, at_echo(SERVERS[0]))
+}
 
 /// What a router is made to say.
 #[derive(Clone, Copy, Debug)]
@@ -140,8 +149,7 @@ impl Scene<'_> {
 
     /// New flows have a source of this provider and arrive.
     fn check_flows(&self, expected: &Isp) -> Result<()> {
-        let flows = [Kind::Tcp, Kind::UdpConnected, Kind::UdpUnconnected]
-            .map(|kind| Flow::new(kind, at_echo(SERVERS[0])));
+        let flows = KINDS.map(free);
         for (flow, report) in flows.iter().zip(self.world.host.place(self.cgroup).open_all(&flows)?) {
             let IpAddr::V6(source) = report.source().context("no source")? else {
                 bail!("{flow:?}: {report:?}")
@@ -182,6 +190,46 @@ fn enforced_in_time(speaker: Speaker) {
             previous = expected;
         }
         scene.daemon.stop()
+    });
+}
+
+/// RFC 6724 §8: what applications are told is not based on what is older than a second.
+const STALE: Duration = Duration::from_secs(1);
+
+#[test]
+fn an_address_that_is_removed_is_out_of_the_tables_within_a_second() {
+    bounded(3 * PATIENCE, || {
+        let world = World::two_uplinks(Speaker::Embedded)?;
+        let cgroup = Cgroup::new("host")?;
+        let site = Site::new(world.host.namespace(), &cgroup)?;
+        let daemon = site.daemon::<&str>([])?;
+        site.wait_for_routers()?;
+        let maps = site.maps()?;
+        let (gone, other) = (world.source(&ISP_A)?, world.source(&ISP_B)?);
+        let uses = |address: Ipv6Addr| -> Result<bool> {
+            Ok(maps.load()?.decisions.values().any(|row| Ipv6Addr::from(row.source) == address))
+        };
+        ensure!(uses(gone)? && maps.source(gone)?.is_some(), "the tables do not have {gone} to begin with");
+        let mut notices = daemon.watch()?;
+        let removed = clock::now();
+        world.host.namespace().ip(&format!("addr del {gone}/64 dev {}", ISP_A.name))?;
+        let enforced = notices.until("the address to leave the tables", |notice| {
+            let Notice::Tables { at, .. } = notice else { return Ok(None) };
+            Ok((maps.source(gone)?.is_none() && !uses(gone)?).then_some(Time(*at)))
+        })?;
+        let took = removed.until(enforced);
+        println!("an address was removed: out of the tables after {took:?}");
+        ensure!(took < STALE, "{gone} was in the tables for {took:?} after its removal");
+        for (flow, report) in
+            KINDS.map(free).iter().zip(world.host.place(&cgroup).open_all(&KINDS.map(free))?)
+        {
+            ensure!(
+                report.arrived && report.local.is_some_and(|local| local.ip() == other),
+                "{flow:?}: {report:?}"
+            );
+        }
+        world.check_no_foreign()?;
+        daemon.stop()
     });
 }
 

@@ -249,6 +249,9 @@ fn check(set: &PvdSet, now: Time) -> Result<(), TestCaseError> {
     let network = snapshot.iter().filter(|pvd| pvd.key.is_network()).count();
     prop_assert!(network <= LIMITS.network_pvds() as usize);
 
+    // What readers of a snapshot make of it is what selection saw.
+    prop_assert_eq!(&snapshot.iter().filter_map(PvdSnapshot::for_selection).collect::<Vec<_>>(), &world.pvds);
+
     let mut carried: BTreeMap<_, usize> = BTreeMap::new();
     for source in world.pvds.iter().flat_map(|pvd| &pvd.sources) {
         *carried.entry(source.address).or_default() += usize::from(source.carried);

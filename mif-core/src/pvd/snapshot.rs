@@ -16,7 +16,7 @@ use super::{
     world::{Portrait, Preferences},
 };
 use crate::{
-    select::world::{Origin, Route, Source},
+    select::world::{self, Origin, Route, Source},
     time::{Deadline, Time},
     wire::DomainName,
 };
@@ -158,6 +158,22 @@ impl PvdSnapshot {
             encrypted_dns,
             valid_until,
         }
+    }
+
+    /// The PvD as selection sees it; `None` while its interface is down. With these, [`crate::select::literal::explain`] tells
+    /// why the tables are as they are.
+    #[must_use]
+    pub fn for_selection(&self) -> Option<world::Pvd> {
+        self.up.then(|| world::Pvd {
+            index: self.index,
+            ifindex: self.ifindex,
+            origin: self.origin,
+            explicit: self.key.is_explicit(),
+            no_internet: false,
+            sources: self.sources.clone(),
+            routes: self.routes.iter().map(|snapshot| snapshot.route.clone()).collect(),
+            valid_until: self.valid_until,
+        })
     }
 
     /// The MTU, octets: the smallest that a router announced, and that router.

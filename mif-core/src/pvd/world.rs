@@ -260,8 +260,12 @@ impl<'a> Builder<'a> {
         };
         for (route, _) in ids.into_iter().flatten().filter_map(|id| self.link.routes.get(id)) {
             if !route.valid_until.passed(self.now) {
-                let route = self.kernel_route(route, origin, &portrait.sources);
-                portrait.routes.push((route, SaidBy::Kernel));
+                let mut known = self.kernel_route(route, origin, &portrait.sources);
+                if origin == Origin::Network {
+                    // As when the router will have spoken.
+                    known.metric = self.metric(self.link.metric(route.gateway));
+                }
+                portrait.routes.push((known, SaidBy::Kernel));
             }
         }
     }

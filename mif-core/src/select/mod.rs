@@ -2,6 +2,7 @@
 //!
 //! * [`world`]: what selection looks at.
 //! * [`policy_table`], [`rfc6724`]: the table and the rules of RFC 6724.
+//! * [`destination`]: in which order to try destinations (RFC 6724 §6).
 //! * [`candidate`]: pairs of route and source, and the criteria that choose among them.
 //! * [`literal`]: the procedure for one destination, with its reasons.
 //! * [`mod@compile`]: the tables of all destinations at once; [`mod@diff`]: from one set of tables to the next.
@@ -10,6 +11,7 @@
 
 pub mod candidate;
 pub mod compile;
+pub mod destination;
 pub mod diff;
 pub mod fake;
 pub mod host;
@@ -20,6 +22,8 @@ pub mod rfc6724;
 pub mod tables;
 pub mod world;
 
+#[cfg(test)]
+mod candidate_sets;
 mod longest_match;
 mod owners;
 #[cfg(test)]

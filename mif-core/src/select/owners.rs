@@ -76,11 +76,13 @@ fn shared_links(world: &World) -> HashSet<(u32, Family)> {
 
 /// The router for packets of a source: that of the PvD's best default route, else of its best route with a router.
 /// Routers that advertised the source's prefix are better than others whatever their preference (RFC 8028 §3.2),
-/// unless they do not answer. `::` where there is none, or where the default route needs none, as a tunnel's.
+/// unless they do not answer. A gateway of another IPv4 subnet is nothing to fall back to: that two are on one interface does not
+/// make them of one provider, as announcing one PvD does. `::` where there is none, or where the default route needs none, as a tunnel's.
 ///
 /// A PvD without Internet does not offer its default route for selection, but what has its source already belongs to
 /// its router all the same.
 fn next_hop(pvd: &Pvd, source: &Source) -> Ipv6Addr {
+    let family = Family::of(source.address);
     let rank = |route: &&Route| {
         let advertised = match route.next_hop {
             NextHop::OnLink => false,
@@ -88,6 +90,7 @@ fn next_hop(pvd: &Pvd, source: &Source) -> Ipv6Addr {
         };
         (
             Reverse(is_default_route(route.prefix)),
+            Reverse(family == Family::Ipv4 && advertised),
             Reverse(route.reachable),
             Reverse(advertised),
             route.metric,
@@ -96,7 +99,7 @@ fn next_hop(pvd: &Pvd, source: &Source) -> Ipv6Addr {
             route.next_hop,
         )
     };
-    let best = routes_beyond(pvd, Family::of(source.address)).min_by_key(rank);
+    let best = routes_beyond(pvd, family).min_by_key(rank);
     match best.map(|route| route.next_hop) {
         Some(NextHop::Router(router)) => router,
         Some(NextHop::OnLink) | None => Ipv6Addr::UNSPECIFIED,

@@ -6,7 +6,12 @@ use std::{
     sync::LazyLock,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::prefix::{Prefix, common_bits};
+
+pub mod distributed;
+pub mod known_local;
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,6 +44,44 @@ const DEFAULT_ROWS: [Row; 9] = [
     row(Ipv6Addr::new(0x3ffe, 0, 0, 0, 0, 0, 0, 0), 16, 1, 12),
 ];
 
+/// The rows of draft-ietf-6man-rfc6724-update, without those of ULA prefixes known to be local ([`known_local`]): ULAs go
+/// before IPv4, 6to4 goes behind it.
+const UPDATE_ROWS: [Row; 9] = [
+    row(Ipv6Addr::LOCALHOST, 128, 50, 0),
+    row(Ipv6Addr::UNSPECIFIED, 0, 40, 1),
+    row(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7, 30, 13),
+    row(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), 96, 20, 4),
+    row(Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16, 5, 2),
+    row(Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32, 5, 5),
+    row(Ipv6Addr::UNSPECIFIED, 96, 1, 3),
+    row(Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10, 1, 11),
+    row(Ipv6Addr::new(0x3ffe, 0, 0, 0, 0, 0, 0, 0), 16, 1, 12),
+];
+
+/// A table to begin with.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DefaultTable {
+    /// RFC 6724 §2.1
+    #[default]
+    Rfc6724,
+    /// draft-ietf-6man-rfc6724-update, which also wants the rows of [`known_local`].
+    Rfc6724Update,
+}
+
+impl DefaultTable {
+    /// The table.
+    #[must_use]
+    pub fn table(self) -> &'static PolicyTable {
+        static RFC6724: LazyLock<PolicyTable> = LazyLock::new(|| PolicyTable::new(DEFAULT_ROWS));
+        static UPDATE: LazyLock<PolicyTable> = LazyLock::new(|| PolicyTable::new(UPDATE_ROWS));
+        match self {
+            Self::Rfc6724 => &RFC6724,
+            Self::Rfc6724Update => &UPDATE,
+        }
+    }
+}
+
 const fn row(address: Ipv6Addr, len: u8, precedence: u8, label: u8) -> Row {
     Row { prefix: Prefix::new(address, len), precedence, label }
 }
@@ -59,8 +102,16 @@ impl PolicyTable {
     /// The default table (§2.1).
     #[must_use]
     pub fn rfc6724() -> &'static Self {
-        static TABLE: LazyLock<PolicyTable> = LazyLock::new(|| PolicyTable::new(DEFAULT_ROWS));
-        &TABLE
+        DefaultTable::Rfc6724.table()
+    }
+
+    /// With rows that the host adds by itself (§2.1). They are only added: where there is a row of the same prefix, that one
+    /// stays.
+    #[must_use]
+    pub fn with_automatic(self, rows: impl IntoIterator<Item = Row>) -> Self {
+        let added: Vec<Row> =
+            rows.into_iter().filter(|row| self.rows.iter().all(|old| old.prefix != row.prefix)).collect();
+        Self::new(self.rows.into_iter().chain(added))
     }
 
     /// The rows, longest prefix first.
@@ -179,6 +230,53 @@ mod tests {
             let row = PolicyTable::rfc6724().lookup(host(text)).expect("::/0 covers all");
             assert_eq!((row.precedence, row.label), (precedence, label), "{id} {text}");
         }
+    }
+
+    #[test]
+    fn update_table() {
+        let known = known_local::rows([known_local::KnownBy::Address(
+            "fd11:1111:1111:1::1".parse().expect("a literal"),
+        )]);
+        let table = DefaultTable::Rfc6724Update.table().clone().with_automatic(known);
+        for (text, precedence, label) in [
+            ("::1", 50, 0),
+            ("fd11:1111:1111:2::2", 45, 14),
+            ("2001:db8::1", 40, 1),
+            ("fd22::1", 30, 13),
+            ("10.0.0.1", 20, 4),
+            ("2002:c633:6401::1", 5, 2),
+            ("2001:0:53aa::1", 5, 5),
+            ("::10.0.0.1", 1, 3),
+            ("fec0::1", 1, 11),
+            ("3ffe::1", 1, 12),
+        ] {
+            let row = table.lookup(host(text)).expect("::/0 covers all");
+            assert_eq!((row.precedence, row.label), (precedence, label), "{text}");
+        }
+        assert_eq!(DefaultTable::default().table(), PolicyTable::rfc6724());
+    }
+
+    #[test]
+    fn automatic_rows_change_none_that_is_there() {
+        let ula = Prefix::new("fd11:1111:1111::".parse().expect("a literal"), 48);
+        let automatic = Row { prefix: ula, precedence: 45, label: 14 };
+        let with = |rows: &[Row]| {
+            let rows = PolicyTable::rfc6724().rows().iter().chain(rows).copied();
+            PolicyTable::new(rows).with_automatic([automatic])
+        };
+        let of_site = |table: &PolicyTable| {
+            let row = table.lookup(host("fd11:1111:1111::99")).expect("::/0 covers all");
+            (row.precedence, row.label)
+        };
+        // P09
+        assert_eq!(of_site(&with(&[Row { prefix: ula, precedence: 20, label: 9 }])), (20, 9));
+        assert_eq!(of_site(&with(&[])), (45, 14));
+        // A longer row of the administrator's is another row: both are there.
+        let part = Prefix::new("fd11:1111:1111::".parse().expect("a literal"), 64);
+        let table = with(&[Row { prefix: part, precedence: 1, label: 1 }]);
+        assert_eq!(of_site(&table), (1, 1));
+        assert_eq!(table.label(host("fd11:1111:1111:1::99")), Some(14));
+        assert_eq!(PolicyTable::rfc6724().clone().with_automatic([]), *PolicyTable::rfc6724());
     }
 
     #[test]

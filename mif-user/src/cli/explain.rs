@@ -1,5 +1,11 @@
 //! `mif explain`: what a connection to a destination would use, and why. The decision functions of the hooks run here
-//! on the hooks' own maps.
+//! on the hooks' own maps; what the hooks leave to the kernel, the kernel is asked.
+//!
+//! * `targets`: from what was asked for to addresses.
+//! * `candidates`: what competed for a destination, and by what it was decided.
+//! * `way`: where packets go, by the tables or by the kernel's own routes.
+//! * `order`: in which order the addresses of a name are tried.
+//! * `report`: all of it, as text and as JSON.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -11,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 use ipnet::Ipv6Net;
 use mif_common::{
     Addr,
-    abi::{self, config_flags},
+    abi::{self, Config, config_flags},
     decide::{self, Rule, Socket},
 };
 use mif_core::{
@@ -30,31 +36,46 @@ use crate::{
     kernel::maps::{Maps, MapsError},
 };
 
+mod candidates;
+mod order;
 mod report;
+mod targets;
+mod way;
 
-pub use report::Report;
+pub use report::{Answer, Report};
+use targets::Target;
 
 /// Say what a connection to a destination would use, and why
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Runs the decision of the kernel hooks on their own tables; nothing is sent.
+#[command(
+    after_help = "Runs the decision of the kernel hooks on their own tables, and asks the kernel where they leave a socket
+alone; nothing is sent. Names are resolved as programs do it (getaddrinfo). Several addresses are
+shown in the order in which to try them (RFC 6724 section 6).
 
 Without --cgroup the answer is for a program started from here.
 
-JSON keys: destination, cgroup, rule{view, mode, cgroup, groups, otherwise, foreign_rules}, bound{source,
+JSON: for one address an object, for a name and for several addresses a list of them, in order.
+Keys: name, destination, cgroup, rule{view, mode, cgroup, groups, otherwise, foreign_rules}, bound{source,
 interface, ifindex}, decision{verdict, pvd, pvd_index, source, interface, ifindex, next_hop, on_link,
-administrator, local, valid_seconds}, source_owner{pvd, pvd_index, interface, ifindex, next_hop,
-on_link_bits, valid_seconds}, connect and sendmsg{verdict, reason, text, pvd, pvd_index, source,
-interface, ifindex}, path{interface, ifindex, next_hop}. valid_seconds is null for ever.
+administrator, local, valid_seconds}, choice{group, groups, decided_by{criterion, text},
+candidates[{pvd, pvd_index, source, interface, ifindex, route, next_hop, metric, lost_by}]},
+source_owner{pvd, pvd_index, interface, ifindex, next_hop, on_link_bits, valid_seconds}, connect and
+sendmsg{verdict, reason, text, pvd, pvd_index, source, interface, ifindex}, path{by, source,
+interface, ifindex, next_hop, egress}, kernel_error, before_next{rule, text}. valid_seconds is null
+for ever; choice is null where the state file does not go with the tables; before_next says why this
+address stands before the next one.
 
 Examples:
   mif explain 2001:db8::1
+  mif explain example.org                            all its addresses, the first to try first
   mif explain --cgroup system.slice/backup.service 2001:db8::1
   mif explain --source 2001:db8:a::10 2001:db8::1    as `curl --interface 2001:db8:a::10` would
-  mif explain --interface eth1 2001:db8::1           as `ping -I eth1` would")]
+  mif explain --interface eth1 2001:db8::1           as `ping -I eth1` would"
+)]
 pub struct Args {
-    /// Where to: an IPv6 address
-    #[arg(value_name = "DEST", value_parser = destination)]
-    destination: IpAddr,
+    /// Where to: addresses and host names
+    #[arg(value_name = "NAME", required = true)]
+    destinations: Vec<String>,
     /// For a process in this cgroup
     #[arg(long, value_name = "CGROUP")]
     cgroup: Option<PathBuf>,
@@ -69,12 +90,6 @@ pub struct Args {
     json: bool,
 }
 
-/// A destination; the zone of a link-local one does not matter here, such destinations are left alone.
-fn destination(text: &str) -> Result<IpAddr, String> {
-    let address = text.split_once('%').map_or(text, |(address, _)| address);
-    address.parse().map_err(|_| "expected an address, such as 2001:db8::1 or 192.0.2.1".into())
-}
-
 /// What is asked.
 struct Question<'a> {
     destination: Ipv6Addr,
@@ -86,23 +101,19 @@ struct Question<'a> {
 /// Explains.
 ///
 /// # Errors
-/// When there is no installation, or cgroup or interface do not exist.
+/// When there is no installation, a name cannot be resolved, or cgroup or interface do not exist.
 pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
-    let destination = mapped(args.destination);
-    if let Some(source) = args.source
-        && Family::of(mapped(source)) != Family::of(destination)
-    {
-        bail!("{source} and {} are of two families: no packet has both", args.destination);
-    }
+    let source = args.source.map(mapped);
+    let mut targets = targets::of_addresses(&args.destinations, source)?;
     let reader = Reader::open(global)?;
+    targets::resolve(&mut targets, source)?;
     let cgroup = match &args.cgroup {
         Some(named) => Some(cgroups::resolve(named)?),
         None => cgroups::own(),
     };
     let ifindex = args.interface.as_deref().map(ifindex).transpose()?.unwrap_or(0);
-    let question =
-        Question { destination, cgroup: cgroup.as_deref(), source: args.source.map(mapped), ifindex };
-    output::show(&explain(&reader, &question)?, args.json)?;
+    let answer = answer(&reader, &targets, cgroup.as_deref(), source, ifindex)?;
+    output::show(&answer, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -111,30 +122,58 @@ fn ifindex(name: &str) -> Result<u32> {
         .with_context(|| format!("there is no interface {name:?} here; `ip link` lists those that exist"))
 }
 
-fn explain(reader: &Reader, question: &Question<'_>) -> Result<Report> {
-    let Reader { maps, names, now, .. } = reader;
-    let config = maps.config()?;
+fn answer(
+    reader: &Reader,
+    targets: &[Target],
+    cgroup: Option<&Path>,
+    source: Option<Ipv6Addr>,
+    ifindex: u32,
+) -> Result<Answer> {
+    let config = reader.maps.config()?;
     if config.netns_cookie == 0 {
         bail!(
             "the maps are not filled yet: no daemon has come up since they were installed; start it: mif daemon"
         );
     }
-    if clock::netns_cookie().is_ok_and(|cookie| cookie != config.netns_cookie) {
+    // Where the cookie cannot be read, this is most likely the daemon's namespace.
+    let at_home = clock::netns_cookie().map_or(true, |cookie| cookie == config.netns_cookie);
+    if !at_home {
         output::note("this is another network namespace than the daemon's: sockets made here are left alone");
     }
-    let ancestry = match question.cgroup {
+    let ancestry = match cgroup {
         Some(cgroup) => {
             Ancestry::of(cgroup).with_context(|| format!("cannot look at {}", cgroup.display()))?
         }
         None => Ancestry::default(),
     };
+    let addresses = targets.iter().flat_map(|target| {
+        target.addresses.iter().map(move |destination| (target.name.as_deref(), *destination))
+    });
+    let mut explained = Vec::new();
+    for (name, destination) in addresses {
+        let question = Question { destination, cgroup, source, ifindex };
+        explained.push(explain(reader, &config, &ancestry, &question, name, at_home)?);
+    }
+    let single = matches!(targets, [target] if target.name.is_none());
+    Ok(if single { Answer::One(explained) } else { Answer::Several(order::sorted(reader, explained)) })
+}
+
+fn explain(
+    reader: &Reader,
+    config: &Config,
+    ancestry: &Ancestry,
+    question: &Question<'_>,
+    name: Option<&str>,
+    at_home: bool,
+) -> Result<Report> {
+    let Reader { maps, names, now, .. } = reader;
     let mut tables = HostTables { now: now.0, ..HostTables::default() };
     for &id in ancestry.ids() {
         if let Some(policy) = maps.policy(id)? {
             tables.policies.insert(id, policy);
         }
     }
-    let rule = Rule::of(&tables, &config, &question.destination.into(), &ancestry);
+    let rule = Rule::of(&tables, config, &question.destination.into(), ancestry);
     fetch(maps, &mut tables, rule.view, question)?;
     let foreign = match Family::of(question.destination) {
         Family::Ipv4 => config_flags::FOREIGN_RULES_IPV4,
@@ -148,10 +187,13 @@ fn explain(reader: &Reader, question: &Question<'_>) -> Result<Report> {
         has_port: question.source.is_some(),
         ours: abi::SocketState::default(),
     };
+    let connect = decide::connect(&tables, &rule, &socket);
+    let way = way::of(config, maps, &mut tables, &rule, &socket, &connect, at_home)?;
     Ok(report::build(
         names,
         &tables,
         &report::Asked {
+            name,
             destination: question.destination,
             cgroup: question.cgroup,
             source: question.source,
@@ -159,8 +201,10 @@ fn explain(reader: &Reader, question: &Question<'_>) -> Result<Report> {
             rule,
             foreign_rules: rule.cgroup == 0 && config.flags & foreign != 0,
         },
-        &decide::connect(&tables, &rule, &socket),
+        &connect,
         &decide::sendmsg(&tables, &rule, &socket),
+        &way,
+        candidates::of(reader, &tables, &rule, question.destination)?,
     ))
 }
 
@@ -189,26 +233,4 @@ fn fetch_source(maps: &Maps, tables: &mut HostTables, view: u32, address: Ipv6Ad
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn destinations() {
-        for (text, expected) in [
-            ("2001:db8::1", Some("2001:db8::1")),
-            ("fe80::1%eth0", Some("fe80::1")),
-            ("192.0.2.1", Some("192.0.2.1")),
-            ("example.org", None),
-            ("", None),
-        ] {
-            assert_eq!(
-                destination(text).ok().map(|address| address.to_string()).as_deref(),
-                expected,
-                "{text}"
-            );
-        }
-    }
 }

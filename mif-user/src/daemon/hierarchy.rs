@@ -167,7 +167,13 @@ impl Hierarchy {
             return self.rescan(news);
         }
         if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-            self.watched.remove(&event.wd);
+            // The directory is gone; on file systems that give inode numbers again, the next one looks the same.
+            if let Some(path) = self.watched.remove(&event.wd) {
+                if let Some(node) = self.nodes.get_mut(&path) {
+                    node.watch = None;
+                }
+                self.reconcile(&path, news);
+            }
             return;
         }
         // A watch that was removed may have had events in the queue.

@@ -112,7 +112,7 @@ impl Daemon<'_> {
         let without_room = self.owner.policies.without_room().map(|(count, first)| {
             let most = self.options.sizes.policies;
             let first = first.display();
-            format!("{count} cgroups have not the policy that is configured for them, {first} for one: the tables hold {most}; raise limits.policies and restart the daemon")
+format!("cgroups without the policy that is configured for them: {count}, such as {first}; the tables hold {most} policies; raise limits.policies and restart the daemon")
         });
         self.blind.as_deref().map(blind).into_iter().chain(without_room)
     }

@@ -208,6 +208,22 @@ impl Maps {
         found(self.view.get(&Raw(Member { view, pvd }), 0)).map(|row| row.is_some()).map_err(kernel("VIEW"))
     }
 
+    /// The PvDs of a view, each with the place of its group, by number.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn members(&self, view: u32) -> Result<Vec<(PvdIndex, u32)>, MapsError> {
+        let mut members = Vec::new();
+        for row in self.view.iter() {
+            let (Raw(member), group) = row.map_err(kernel("VIEW"))?;
+            if member.view == view && member.pvd < Member::INTERFACE {
+                members.push((member.pvd, group));
+            }
+        }
+        members.sort_unstable();
+        Ok(members)
+    }
+
     /// All non-zero counters, summed over the CPUs, by PvD and reason.
     ///
     /// # Errors

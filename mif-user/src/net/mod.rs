@@ -2,11 +2,14 @@
 //! state. Nothing is decided here.
 //!
 //! * [`ra`]: Router Advertisements in, Router Solicitations out, on a raw ICMPv6 socket.
+//! * [`ask`]: one question to rtnetlink and its answer; [`lookup`]: the kernel's own choice of route and source.
 //! * [`neighbour`]: asks the kernel to resolve the routers that the tables name.
 //! * [`netlink`]: links, addresses, routes, neighbours and policy rules from rtnetlink.
 
 use mif_core::pvd::event::Event;
 
+pub mod ask;
+pub mod lookup;
 pub mod neighbour;
 pub mod netlink;
 pub mod ra;

@@ -95,20 +95,22 @@ impl Configured {
 }
 
 impl Policy {
-    /// What it says.
-    #[must_use]
-    pub fn terms(&self) -> Terms {
-        Terms { groups: self.groups.clone(), otherwise: self.otherwise, mode: self.mode }
+    pub(super) fn content(&self) -> Content {
+        Content::of(&self.groups, self.otherwise)
     }
 }
 
 impl Waiting {
-    pub(super) fn terms(&self) -> Terms {
-        Terms { groups: self.groups.clone(), otherwise: self.otherwise, mode: self.mode }
+    pub(super) fn content(&self) -> Content {
+        Content::of(&self.groups, self.otherwise)
     }
 }
 
 impl Terms {
+    pub(super) fn content(&self) -> Content {
+        Content::of(&self.groups, self.otherwise)
+    }
+
     pub(super) fn policy(self, cgroup: PathBuf, cgroup_id: u64, view: u32, origin: Origin) -> Policy {
         let Self { groups, otherwise, mode } = self;
         Policy { cgroup, cgroup_id, groups, otherwise, mode, view, origin }
@@ -116,8 +118,8 @@ impl Terms {
 }
 
 impl Content {
-    pub(super) fn of(terms: &Terms) -> Self {
-        Self { groups: terms.groups.clone(), default_last: terms.otherwise == Otherwise::Default }
+    fn of(groups: &Groups, otherwise: Otherwise) -> Self {
+        Self { groups: groups.clone(), default_last: otherwise == Otherwise::Default }
     }
 
     /// The view for `compile`, with the PvDs that the selectors pick now. It may be empty: then nothing is reached.

@@ -1,4 +1,5 @@
 use mif_core::pvd::selector::{Entry, Kind, Roster, Selector};
+use proptest::prelude::*;
 
 use super::*;
 use crate::{mode::Otherwise, pattern::Pattern};
@@ -32,7 +33,7 @@ impl Policies {
     /// As by a command, of a cgroup that need not exist.
     fn command(&mut self, id: u64, pvd: &str) {
         let terms = terms(pvd, Mode::Prefer);
-        let view = self.view_of(&Content::of(&terms)).expect("there are views");
+        let view = self.view_of(&terms.content()).expect("there are views");
         self.by_cgroup.insert(id, terms.policy(format!("/cg/{id}").into(), id, view, Origin::Command));
     }
 }
@@ -120,7 +121,7 @@ fn more_views_than_there_are_numbers() {
 /// A restarted daemon gives what says the same the same number, and no new content the number of another one.
 #[test]
 fn numbers_of_views_over_a_restart() {
-    let content = |pvd: &str| Content::of(&terms(pvd, Mode::Strict));
+    let content = |pvd: &str| terms(pvd, Mode::Strict).content();
     let before = BTreeMap::from([(1, content("eth1")), (2, content("eth2"))]);
     let mut policies = Policies { before, ..Policies::default() };
     policies
@@ -157,7 +158,7 @@ fn what_is_in_a_view() {
         ("eth9", Otherwise::Default, vec![vec![], vec![1, 2]]),
     ] {
         let terms = Terms { groups: vec![vec![Selector::from(pvd)]], otherwise, mode: Mode::Prefer };
-        let view = Content::of(&terms).view(7, &roster);
+        let view = terms.content().view(7, &roster);
         assert_eq!((view.id, view.groups), (7, groups), "{pvd} {otherwise}");
     }
 }
@@ -168,4 +169,80 @@ fn files_before_there_were_conditions_are_understood() {
     let policy: Policy = serde_json::from_str(json).expect("understood");
     assert_eq!(policy.groups, [["eth0/fe80::1".into()]]);
     assert_eq!(policy.otherwise, Otherwise::Kernel);
+}
+
+/// What can happen to one of a few cgroups.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Appear(u64),
+    Go(u64),
+    Command(u64),
+    Detach(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    (0..4_u8, 0..6_u64).prop_map(|(what, id)| match what {
+        0 => Step::Appear(id),
+        1 => Step::Go(id),
+        2 => Step::Command(id),
+        _ => Step::Detach(id),
+    })
+}
+
+const PATHS: [&str; 6] = ["a/1", "a/2", "b", "b/1", "c", "d"];
+const RULES: [(&str, &str); 4] = [("/a/1", "eth1"), ("/*/1", "eth2"), ("/a/*", "eth1"), ("/c", "eth3")];
+const BY_RULE: [Option<&str>; 6] = [Some("eth1"), Some("eth1"), None, Some("eth2"), Some("eth3"), None];
+
+proptest! {
+    /// Whatever comes and goes: who has a policy has the right one, nobody is left out while there is room, and what is in a
+    /// view is what its policies say.
+    #[test]
+    fn policies_follow_their_cgroups(steps in proptest::collection::vec(step(), 0..40), most in 1..7_u32) {
+        let mut policies = policies(Caps { policies: most, views: 16 }, &RULES);
+        let views = policies.contents();
+        let (mut present, mut commanded) = ([false; 6], [false; 6]);
+        for step in steps {
+            match step {
+                Step::Appear(id) => {
+                    present[id as usize] = true;
+                    policies.appears(PATHS[id as usize], id);
+                }
+                Step::Go(id) => {
+                    present[id as usize] = false;
+                    commanded[id as usize] = false;
+                    policies.gone(id);
+                }
+                Step::Command(id) if present[id as usize] => {
+                    let has_one = policies.by_cgroup.contains_key(&id);
+                    if has_one || !policies.is_full() {
+                        commanded[id as usize] = true;
+                        policies.command(id, "eth9");
+                    }
+                }
+                Step::Detach(id) if commanded[id as usize] => {
+                    commanded[id as usize] = false;
+                    policies.by_cgroup.remove(&id);
+                    policies.released(id);
+                }
+                Step::Command(_) | Step::Detach(_) => {}
+            }
+            let wanted = |id: usize| match (present[id], commanded[id]) {
+                (false, _) => None,
+                (true, true) => Some("eth9"),
+                (true, false) => BY_RULE[id],
+            };
+            let wanted: BTreeMap<u64, &str> =
+                (0..6_usize).filter_map(|id| Some((id as u64, wanted(id)?))).collect();
+            let in_force = policies.shown();
+            for (id, pvd, view) in &in_force {
+                prop_assert_eq!(wanted.get(id).copied(), Some(pvd.as_str()), "{} after {:?}", id, step);
+                let content = policies.by_cgroup[id].content();
+                prop_assert_eq!(&policies.contents()[view], &content);
+                prop_assert!(views.get(view).is_none_or(|before| *before == content));
+            }
+            prop_assert_eq!(in_force.len(), wanted.len().min(most as usize), "after {:?}", step);
+            let without = policies.without_room().map_or(0, |(count, _)| count);
+            prop_assert_eq!(without, wanted.len() - in_force.len());
+        }
+    }
 }

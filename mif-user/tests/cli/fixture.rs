@@ -16,12 +16,16 @@ use std::{
 
 use mif_common::abi;
 use mif_core::{
-    pvd::{PvdKey, PvdSnapshot},
+    pvd::{
+        PvdKey, PvdSnapshot,
+        snapshot::{RouteSnapshot, SaidBy},
+    },
     select::{
         tables::{Op, TableStore as _},
-        world::{AddressState, Origin, Source},
+        world::{AddressState, NextHop, Origin, Route, Source},
     },
     time::{Deadline, Time},
+    wire::RouterPreference,
 };
 use mif_user::{
     clock,
@@ -311,7 +315,20 @@ fn snapshot(index: u32, router: &str, source: &str) -> PvdSnapshot {
             carried: true,
             advertisers: vec![],
         }],
-        routes: vec![],
+        routes: vec![RouteSnapshot {
+            said_by: SaidBy::Router(address(router)),
+            route: Route {
+                prefix: "::/0".parse().expect("a literal"),
+                next_hop: NextHop::Router(address(router)),
+                preference: RouterPreference::Medium,
+                metric: 0,
+                reachable: true,
+                origin: Origin::Network,
+                kernel_decides: false,
+                preferred_source: None,
+                valid_until: Deadline::at(Time(later())),
+            },
+        }],
         dns_servers: vec![],
         search_list: vec![],
         pref64: vec![],

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use mif_core::select::tables::{Op, TableStore as _};
 use mif_user::{control::Notice, lock};
 use serde_json::json;
 
@@ -179,12 +180,102 @@ fn explanations() {
     ] {
         assert!(text.contains(expected), "{expected:?} in\n{text}");
     }
+    for (arguments, expected) in [
+        // Two compete in the default view, and the policy's view has one.
+        (vec![far], json!([1, 1, "tie-break", ["lo/fe80::a", null], ["lo/fe80::b", "tie-break"]])),
+        (vec!["--cgroup", cgroup, far], json!([1, 1, null, ["lo/fe80::b", null]])),
+        // By rule 8 it would be the other one, which is not what the tables of this test say.
+        (vec!["2001:db8:b:1::9"], json!(null)),
+        (vec!["::1"], json!(null)),
+    ] {
+        let report = host.run([&["explain", "--json"], arguments.as_slice()].concat()).json();
+        let choice = &report["choice"];
+        let found = choice["candidates"].as_array().map(|candidates| {
+            let one = |candidate: &serde_json::Value| {
+                json!([candidate["pvd"], candidate["lost_by"].get("criterion")])
+            };
+            let mut found = vec![choice["group"].clone(), choice["groups"].clone()];
+            found.push(choice["decided_by"].get("criterion").cloned().unwrap_or_default());
+            found.extend(candidates.iter().map(one));
+            found
+        });
+        assert_eq!(json!(found), expected, "{arguments:?}: {report}");
+    }
+    for expected in [
+        "because      lo/fe80::b is the only one that reaches it",
+        "candidates   lo/fe80::b: source 2001:db8:b::10, route ::/0 by fe80::b, metric 0",
+    ] {
+        assert!(text.contains(expected), "{expected:?} in\n{text}");
+    }
+    let text = host.run(["explain", far]).ok();
+    for expected in [
+        "because      lo/fe80::a rather than lo/fe80::b: nothing tells them apart",
+        "lo/fe80::b: source 2001:db8:b::10, route ::/0 by fe80::b, metric 0; behind the first: tie-break",
+    ] {
+        assert!(text.contains(expected), "{expected:?} in\n{text}");
+    }
     for (arguments, message) in [
         (["explain", "--cgroup=/tmp", far], "/tmp is not a cgroup"),
         (["explain", "--interface=nonesuch", far], "there is no interface \"nonesuch\""),
     ] {
         host.run(arguments).fails(1, message);
     }
+}
+
+/// What the state file says does not go with the tables: nothing is said of candidates.
+#[test]
+fn explanations_of_another_moment() {
+    let host = Host::new();
+    let mut installation = two_pvds(&host);
+    let far = "2001:db8:f::80";
+    let choice = |host: &Host| host.run(["explain", "--json", far]).json()["choice"].clone();
+    assert!(choice(&host).is_object());
+    installation
+        .maps
+        .apply(&Op::DeleteDecision(0, "::/0".parse().expect("a literal")))
+        .expect("it was there");
+    assert!(choice(&host).is_null());
+    assert!(host.run(["explain", far]).ok().contains("no PvD of this view reaches it"));
+}
+
+#[test]
+fn explanations_of_several_destinations() {
+    let host = Host::new();
+    let _installation = two_pvds(&host);
+    ip("-6 addr add 2001:db8:a::10/64 dev lo nodad");
+    ip("-6 addr add 2001:db8:b::10/64 dev lo nodad");
+    ip("-6 route add default dev lo");
+    let order = |arguments: &[&str]| -> Vec<serde_json::Value> {
+        let list = host.run([&["explain", "--json"], arguments].concat()).json();
+        let one = |report: &serde_json::Value| {
+            json!([report["destination"], report["path"]["source"], report["before_next"].get("rule")])
+        };
+        list.as_array().expect("a list").iter().map(one).collect()
+    };
+    // The source shares 47 bits with the third and 45 with the second; for IPv4 there is none.
+    assert_eq!(
+        order(&["192.0.2.1", "2001:db8:f::80", "2001:db8:a:1::80", "::1"]),
+        [
+            json!(["::1", "::1", 6]),
+            json!(["2001:db8:a:1::80", "2001:db8:a::10", 9]),
+            json!(["2001:db8:f::80", "2001:db8:a::10", 1]),
+            json!(["192.0.2.1", null, null]),
+        ]
+    );
+    let text = host.run(["explain", "2001:db8:f::80", "192.0.2.1"]).ok();
+    for expected in [
+        "ORDER  DESTINATION     FLOWS                      BEFORE THE NEXT, BECAUSE",
+        "1      2001:db8:f::80  from 2001:db8:a::10 by lo  it can be reached, and there is a source for it (rule 1)",
+        "2      192.0.2.1       cannot be reached",
+        "kernel       has no route there: Network is unreachable",
+    ] {
+        assert!(text.contains(expected), "{expected:?} in\n{text}");
+    }
+    let named = host.run(["explain", "--json", "localhost"]).json();
+    assert_eq!(named[0]["name"], json!("localhost"));
+    assert_eq!(named[0]["connect"]["reason"], json!("not-ours"));
+    assert_eq!(named[0]["path"]["by"], json!("kernel"));
+    host.run(["explain", "a..b"]).fails(1, "cannot resolve \"a..b\"");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn what_makes_no_sense() {
     for (arguments, status, message) in [
         (vec![], 2, "Usage: mif"),
         (vec!["frobnicate"], 2, "frobnicate"),
-        (vec!["explain", "example.org"], 2, "expected an address, such as 2001:db8::1"),
+        (vec!["explain"], 2, "<NAME>"),
         (vec!["explain", "--source", "192.0.2.1", "2001:db8::1"], 1, "are of two families"),
         (vec!["map", "nonsense"], 2, "decision"),
         (vec!["policy", "attach", "/tmp"], 2, "--pvd"),

@@ -1,4 +1,5 @@
-//! The vectors of RFC 6724 §10.1 and more. S53, whose candidates a PvD limits, is a test of the literal procedure.
+//! The vectors of RFC 6724 §10.1 and more. S53, whose candidates a PvD limits, is among the
+//! `candidate_sets`.
 
 use super::*;
 use crate::select::policy_table::Row;
@@ -177,6 +178,22 @@ const VECTORS: &[(&str, &str, &str, &str, &str, &str)] = &[
     ("S55", "fec0::5", "",
         "fec0::1/64, fe80::1/64, 2001:db8:1::1/64",
         "fec0::1", "fe80::1 by 2, 2001:db8:1::1 by 2"),
+    // Candidate sets, as far as they are this function's: e1 is on the link of e0 (C06).
+    ("C04", "2001:db8:9::1", "",
+        "2001:db8:1::1/64 deprecated",
+        "2001:db8:1::1", ""),
+    ("C05", "2001:db8:9::1", "",
+        "2001:db8:1::1/64 optimistic",
+        "2001:db8:1::1", ""),
+    ("C06", "ff02::fb", "",
+        "2001:db8:1::1/64, fe80::2/64 e1",
+        "fe80::2", "2001:db8:1::1 by 2"),
+    ("C06", "ff02::fb", "",
+        "fe80::1/64, fe80::2/64 e1",
+        "fe80::1", "fe80::2 by 5"),
+    ("C07", "ff02::fb", "",
+        "2001:db8:1::1/64",
+        "2001:db8:1::1", ""),
 ];
 
 fn address(text: &str) -> Ipv6Addr {

@@ -7,23 +7,33 @@ use std::{
 };
 
 use mif_common::{
-    Reason,
     abi::{self, DEFAULT_VIEW, decision_flags},
     decide::{Outcome, Rule, Tables as _, Verdict},
 };
-use mif_core::{family::shown, pvd::Groups, select::host::HostTables, time::Time};
-use serde::Serialize;
+use mif_core::{
+    family::{mapped, shown},
+    pvd::Groups,
+    select::{destination, host::HostTables},
+    time::Time,
+};
+use serde::{Serialize, Serializer};
 
-use super::super::{
-    format::{deadline, remaining_seconds, seconds},
-    names::Names,
-    output::{BAD, Cell, FAINT, GOOD, Table, WARNING},
-    policy::groups_text,
+use super::{
+    super::{
+        format::{deadline, remaining_seconds, seconds},
+        names::Names,
+        output::{BAD, Cell, FAINT, GOOD, Table, WARNING},
+        policy::groups_text,
+    },
+    candidates::Choice,
+    way::Way,
 };
 use crate::mode::{Mode, Otherwise};
 
 /// What was asked, resolved.
 pub(super) struct Asked<'a> {
+    /// The name that this is an address of.
+    pub name: Option<&'a str>,
     pub destination: Ipv6Addr,
     pub cgroup: Option<&'a Path>,
     pub source: Option<Ipv6Addr>,
@@ -36,15 +46,27 @@ pub(super) struct Asked<'a> {
 /// The answer.
 #[derive(Debug, Serialize)]
 pub struct Report {
+    name: Option<String>,
     destination: IpAddr,
     cgroup: Option<PathBuf>,
     rule: RuleReport,
     bound: Option<Bound>,
     decision: Option<DecisionReport>,
+    choice: Option<Choice>,
     source_owner: Option<SourceReport>,
     connect: OutcomeReport,
     sendmsg: OutcomeReport,
     path: Option<PathReport>,
+    kernel_error: Option<String>,
+    before_next: Option<Before>,
+}
+
+/// Why a destination stands before the next one.
+#[derive(Debug, Serialize)]
+struct Before {
+    /// Of RFC 6724 §6.
+    rule: u8,
+    text: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,9 +126,13 @@ struct OutcomeReport {
 
 #[derive(Debug, Serialize)]
 struct PathReport {
+    /// `tables` or `kernel`.
+    by: &'static str,
+    source: Option<IpAddr>,
     interface: Option<String>,
     ifindex: u32,
     next_hop: Option<IpAddr>,
+    egress: OutcomeReport,
 }
 
 /// Puts names to the numbers.
@@ -116,14 +142,18 @@ pub(super) fn build(
     asked: &Asked<'_>,
     connect: &Outcome,
     sendmsg: &Outcome,
+    way: &Way,
+    choice: Option<Choice>,
 ) -> Report {
     let rule = &asked.rule;
-    let policy =
-        names.state().and_then(|state| state.policies.iter().find(|policy| policy.view == rule.view));
+    // Policies of one view differ in mode and in what follows from it.
+    let policies = names.state().map(|state| state.policies.as_slice()).unwrap_or_default();
+    let policy = policies.iter().find(|policy| policy.cgroup_id == rule.cgroup && policy.view == rule.view);
     let decision = tables.decision(rule.view, &asked.destination.into());
     let owner = asked.source.and_then(|source| tables.source(&source.into()));
     let now = Time(tables.now);
     Report {
+        name: asked.name.map(str::to_owned),
         destination: shown(asked.destination),
         cgroup: asked.cgroup.map(Path::to_owned),
         rule: RuleReport {
@@ -140,6 +170,7 @@ pub(super) fn build(
             ifindex: asked.ifindex,
         }),
         decision: decision.map(|decision| decision_report(names, decision, now)),
+        choice,
         source_owner: owner.map(|owner| SourceReport {
             pvd: names.pvd(owner.pvd),
             pvd_index: owner.pvd,
@@ -151,7 +182,16 @@ pub(super) fn build(
         }),
         connect: outcome_report(names, connect),
         sendmsg: outcome_report(names, sendmsg),
-        path: path(names, asked, connect, decision, owner),
+        path: way.hop.map(|hop| PathReport {
+            by: if hop.by_tables { "tables" } else { "kernel" },
+            source: specified(hop.source.into()),
+            interface: names.link(hop.ifindex),
+            ifindex: hop.ifindex,
+            next_hop: specified(hop.next_hop.into()),
+            egress: outcome_report(names, &hop.egress),
+        }),
+        kernel_error: way.kernel_error.clone(),
+        before_next: None,
     }
 }
 
@@ -179,9 +219,9 @@ fn decision_report(names: &Names, decision: &abi::Decision, now: Time) -> Decisi
 fn outcome_report(names: &Names, outcome: &Outcome) -> OutcomeReport {
     OutcomeReport {
         verdict: match outcome.verdict {
-            Verdict::Pass => "pass",
+            Verdict::Pass => PASS,
             Verdict::Apply => "apply",
-            Verdict::Refuse => "refuse",
+            Verdict::Refuse => REFUSE,
         },
         reason: outcome.reason.name(),
         text: outcome.reason.text(),
@@ -193,40 +233,98 @@ fn outcome_report(names: &Names, outcome: &Outcome) -> OutcomeReport {
     }
 }
 
-/// Where the packets of the connection go; `None` where the kernel's routing decides that alone.
-fn path(
-    names: &Names,
-    asked: &Asked<'_>,
-    connect: &Outcome,
-    decision: Option<&abi::Decision>,
-    owner: Option<&abi::Source>,
-) -> Option<PathReport> {
-    let (ifindex, next_hop) = match (connect.reason, decision, owner) {
-        (Reason::Applied | Reason::InterfaceOnly, Some(decision), _) => {
-            (decision.ifindex, specified(decision.next_hop))
-        }
-        (Reason::FollowedSource | Reason::Consistent, _, Some(owner)) => {
-            let source = asked.source.unwrap_or(Ipv6Addr::UNSPECIFIED);
-            let on_link = owner.on_link_bits != 0
-                && abi_addr(asked.destination).shares_prefix(&abi_addr(source), owner.on_link_bits);
-            (owner.ifindex, specified(owner.next_hop).filter(|_| !on_link))
-        }
-        _ => return None,
-    };
-    Some(PathReport { interface: names.link(ifindex), ifindex, next_hop })
-}
-
-fn abi_addr(address: Ipv6Addr) -> mif_common::Addr {
-    address.into()
-}
-
 fn specified(address: mif_common::Addr) -> Option<IpAddr> {
     (!address.is_unspecified()).then(|| shown(address.into()))
+}
+
+impl Report {
+    /// Where to.
+    pub(super) fn destination(&self) -> Ipv6Addr {
+        mapped(self.destination)
+    }
+
+    /// The source of the packets, as far as anybody knows it.
+    pub(super) fn source(&self) -> Option<Ipv6Addr> {
+        self.path.as_ref()?.source.map(mapped)
+    }
+
+    /// The interface that they leave by.
+    pub(super) fn ifindex(&self) -> Option<u32> {
+        Some(self.path.as_ref()?.ifindex)
+    }
+
+    /// False where it is known that nothing arrives.
+    pub(super) fn is_reachable(&self) -> bool {
+        let sent = self.path.as_ref().is_some_and(|path| path.egress.verdict != REFUSE);
+        let dead = self.path.as_ref().is_some_and(|path| path.by == "tables")
+            && self.choice.as_ref().is_some_and(|choice| choice.unreachable);
+        sent && self.kernel_error.is_none() && !dead
+    }
+
+    /// With the rule that puts it before the next one.
+    pub(super) fn placed(self, rule: Option<destination::Rule>) -> Self {
+        let before_next = rule.map(|rule| Before { rule: rule.number(), text: rule.text() });
+        Self { before_next, ..self }
+    }
+
+    /// In a word, for lists.
+    fn headline(&self) -> Cell {
+        match &self.path {
+            Some(path) if self.kernel_error.is_none() => {
+                let source =
+                    path.source.map_or_else(|| "any source".into(), |source| format!("from {source}"));
+                let interface = path.interface.as_deref().unwrap_or("an unknown interface");
+                Cell::styled(format!("{source} by {interface}"), GOOD)
+            }
+            _ if self.connect.verdict == REFUSE => Cell::styled("refused", BAD),
+            _ => Cell::styled("cannot be reached", BAD),
+        }
+    }
+}
+
+/// What is printed.
+#[derive(Debug)]
+pub enum Answer {
+    /// About the one address that was asked about.
+    One(Vec<Report>),
+    /// About several, in the order in which to try them.
+    Several(Vec<Report>),
+}
+
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::One(reports) => reports.first().serialize(serializer),
+            Self::Several(reports) => reports.serialize(serializer),
+        }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reports = match self {
+            Self::One(reports) => return reports.iter().try_for_each(|report| report.fmt(f)),
+            Self::Several(reports) => reports,
+        };
+        let mut table = Table::new(["ORDER", "DESTINATION", "FLOWS", "BEFORE THE NEXT, BECAUSE"]);
+        for (place, report) in (1u32..).zip(reports) {
+            let because = report
+                .before_next
+                .as_ref()
+                .map_or_else(String::new, |before| format!("{} (rule {})", before.text, before.rule));
+            table.row([place.into(), report.destination.into(), report.headline(), because.into()]);
+        }
+        write!(f, "{table}")?;
+        reports.iter().try_for_each(|report| write!(f, "\n{report}"))
+    }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::fields();
+        if let Some(name) = &self.name {
+            table.field("name", name.clone());
+        }
         table.field("destination", self.destination.to_string());
         if let Some(cgroup) = &self.cgroup {
             table.field("cgroup", cgroup.display().to_string());
@@ -236,6 +334,10 @@ impl fmt::Display for Report {
         }
         table.field("policy", self.rule.to_string());
         table.field("table", self.decision.as_ref().map_or_else(no_decision, DecisionReport::cell));
+        if let Some(choice) = &self.choice {
+            table.field_list("because", choice.because());
+            table.field_list("candidates", choice.lines());
+        }
         if let Some(source) = self.bound.as_ref().and_then(|bound| bound.source) {
             let owner = self.source_owner.as_ref().map_or_else(|| "no PvD's".into(), SourceReport::to_string);
             table.field("source", format!("{source} is {owner}"));
@@ -244,10 +346,21 @@ impl fmt::Display for Report {
         self.sendmsg.rows("sendto", &mut table);
         if let Some(path) = &self.path {
             table.field("packets", path.to_string());
+            if path.egress.verdict != PASS {
+                let egress = format!("{}: {}", path.egress.reason, path.egress.text);
+                table.field("", Cell::styled(egress, FAINT));
+            }
+        }
+        if let Some(error) = &self.kernel_error {
+            table.field("kernel", Cell::styled(format!("has no route there: {error}"), WARNING));
         }
         write!(f, "{table}")
     }
 }
+
+/// Verdicts in the reports.
+const PASS: &str = "pass";
+const REFUSE: &str = "refuse";
 
 fn no_decision() -> Cell {
     Cell::styled("no PvD of this view reaches it", WARNING)
@@ -275,7 +388,11 @@ impl fmt::Display for RuleReport {
             write!(f, ", of {}", cgroup.display())?;
         }
         let groups = groups_text(&self.groups, self.otherwise);
-        if groups.is_empty() { write!(f, ": view {}", self.view) } else { write!(f, ": {groups}") }
+        if groups.is_empty() {
+            write!(f, ": view {}", self.view)
+        } else {
+            write!(f, ": {groups} (view {})", self.view)
+        }
     }
 }
 
@@ -315,7 +432,7 @@ impl fmt::Display for SourceReport {
 impl OutcomeReport {
     fn rows(&self, call: &str, table: &mut Table) {
         let does = match (self.verdict, &self.source, &self.interface) {
-            ("refuse", ..) => Cell::styled("refused with ENETUNREACH", BAD),
+            (REFUSE, ..) => Cell::styled("refused with ENETUNREACH", BAD),
             // sendmsg sets the source of a datagram; a binding would outlive it.
             ("apply", Some(source), _) if call == "sendto" => {
                 Cell::styled(format!("from {source}; the interface follows at tc egress"), GOOD)
@@ -334,8 +451,16 @@ impl OutcomeReport {
 
 impl fmt::Display for PathReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.egress.verdict == REFUSE {
+            return f.write_str("are dropped");
+        }
         let interface = self.interface.as_deref().unwrap_or("an unknown interface");
-        write!(f, "leave by {interface}, {}", hop_text(self.next_hop, false))
+        if self.by == "tables" {
+            return write!(f, "leave by {interface}, {}", hop_text(self.next_hop, false));
+        }
+        let source = self.source.map_or_else(|| "any source".into(), |source| format!("from {source}"));
+        let hop = self.next_hop.map_or_else(|| "on-link".into(), |router| format!("next hop {router}"));
+        write!(f, "leave {source} by {interface}, {hop}, by the kernel's own routes")
     }
 }
 

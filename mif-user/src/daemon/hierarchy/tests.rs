@@ -1,3 +1,5 @@
+use proptest::{collection::vec, prelude::*, sample::select};
+
 use super::*;
 
 /// A directory tree in the place of cgroup2: inotify and inode numbers are the same.
@@ -10,6 +12,7 @@ impl Tree {
         let root = std::env::temp_dir().join(format!("mif-hierarchy-{name}-{}", std::process::id()));
         // Left by a run that was killed.
         let _ = fs::remove_dir_all(&root);
+        let _ = fs::remove_dir_all(root.with_extension("gone"));
         fs::create_dir_all(&root).expect("a directory");
         Self { root: root.canonicalize().expect("it is there") }
     }
@@ -22,6 +25,18 @@ impl Tree {
 
     fn remove(&self, path: &str) {
         fs::remove_dir_all(self.root.join(path)).expect("it was there");
+    }
+
+    /// As [`Self::remove`] of cgroup2: the inode number is not given again, and the watch stays.
+    fn move_away(&self, path: &str) {
+        let id = attach::cgroup_id(&self.root.join(path)).expect("it is there");
+        fs::create_dir_all(self.graveyard()).expect("a directory");
+        let grave = self.graveyard().join(id.to_string());
+        fs::rename(self.root.join(path), grave).expect("renamed");
+    }
+
+    fn graveyard(&self) -> PathBuf {
+        self.root.with_extension("gone")
     }
 
     fn open(&self, patterns: &[&str], follow: &[(&str, u64)]) -> (Hierarchy, Vec<String>) {
@@ -49,6 +64,7 @@ impl Drop for Tree {
     fn drop(&mut self) {
         // Nothing depends on it.
         let _ = fs::remove_dir_all(&self.root);
+        let _ = fs::remove_dir_all(self.graveyard());
     }
 }
 
@@ -199,4 +215,63 @@ fn patterns_that_can_fit_nothing_here() {
         assert_eq!(hierarchy.can_match(&Pattern::path(pattern).expect("a path")), can, "{pattern}");
     }
     assert!(hierarchy.can_match(&Pattern::unit("x.service").expect("a unit")));
+}
+
+/// Directories of three levels with names of two letters.
+fn directory() -> impl Strategy<Value = String> {
+    vec(select(vec!["a", "b"]), 1..4).prop_map(|parts| parts.join("/"))
+}
+
+/// Every directory below.
+fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        walk(&path, found);
+        found.push(path);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is made and removed, and whenever somebody looks: those that have appeared and are not gone are those that are
+    /// there and wanted.
+    #[test]
+    fn news_lead_to_what_is_there(
+        steps in vec((directory(), any::<bool>(), any::<bool>()), 1..24),
+        pattern in select(vec!["/a/b", "/*/*", "/b/**", "unit b*"]),
+    ) {
+        let tree = Tree::new("law");
+        let (mut hierarchy, known) = tree.open(&[pattern], &[]);
+        prop_assert!(known.is_empty());
+        let mut known = BTreeSet::new();
+        let last = steps.len() - 1;
+        for (number, (path, make, look)) in steps.into_iter().enumerate() {
+            if make {
+                tree.make(&path);
+            } else if tree.root.join(&path).exists() {
+                tree.move_away(&path);
+            }
+            if !look && number != last {
+                continue;
+            }
+            for text in news(&mut hierarchy) {
+                match (text.strip_prefix('+').and_then(|text| text.split_once(' ')), text.strip_prefix('-')) {
+                    (Some((_, id)), _) => prop_assert!(known.insert(id.to_owned()), "{} again", text),
+                    (_, Some(id)) => prop_assert!(known.remove(id), "{} was not there", text),
+                    _ => prop_assert!(false, "{}", text),
+                }
+            }
+            let mut there = Vec::new();
+            walk(&tree.root, &mut there);
+            let wanted: BTreeSet<String> = there
+                .iter()
+                .filter(|path| hierarchy.wants(path))
+                .map(|path| attach::cgroup_id(path).expect("it is there").to_string())
+                .collect();
+            prop_assert_eq!(&known, &wanted);
+            let watched = there.iter().filter(|path| hierarchy.may_contain(path)).count();
+            prop_assert_eq!(hierarchy.watched.len(), 1 + watched, "the root and what may contain one");
+        }
+    }
 }
