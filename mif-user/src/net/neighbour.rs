@@ -7,15 +7,18 @@
 
 use std::{io, net::IpAddr};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-/// Asks the kernel to resolve a router, as if there were a packet for it (RTM_NEWNEIGH with NTF_USE). What is resolved
-/// already stays as it is. The answer, if the kernel refuses, is not waited for: the interface may be gone by now.
+/// Asks the kernel to resolve a router, as if there were a packet for it (RTM_NEWNEIGH with NTF_USE). An entry that is there
+/// stays as it is (NLM_F_EXCL): of one that the administrator has made permanent, NTF_USE would take the link-layer address
+/// (`__neigh_update`). The answer, if the kernel refuses, is not waited for: the interface may be gone by now.
 ///
 /// # Errors
 /// When no socket can be made or the request cannot be sent.
@@ -31,7 +34,7 @@ pub fn resolve(ifindex: u32, address: IpAddr) -> io::Result<()> {
     body.header.flags = NeighbourFlags::Use | NeighbourFlags::Router;
     body.attributes.push(NeighbourAttribute::Destination(address));
     let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_CREATE;
+    header.flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL;
     let payload = NetlinkPayload::from(RouteNetlinkMessage::NewNeighbour(body));
     let mut message = NetlinkMessage::new(header, payload);
     message.finalize();
