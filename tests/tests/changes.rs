@@ -224,7 +224,7 @@ fn an_address_that_is_removed_is_out_of_the_tables_within_a_second() {
             KINDS.map(free).iter().zip(world.host.place(&cgroup).open_all(&KINDS.map(free))?)
         {
             ensure!(
-                report.arrived && report.local.is_some_and(|local| *local.ip() == other),
+                report.arrived && report.source() == Some(other.into()),
                 "{flow:?}: {report:?}"
             );
         }
