@@ -56,7 +56,7 @@ impl Rule {
     /// The rule of a process without a policy, for a destination (each family has policy rules of its own).
     #[inline(always)]
     #[must_use]
-    pub fn default_of(config: &Config, destination: &Addr) -> Self {
+    pub const fn default_of(config: &Config, destination: &Addr) -> Self {
         let foreign = if destination.is_v4_mapped() {
             config_flags::FOREIGN_RULES_IPV4
         } else {
@@ -185,7 +185,12 @@ impl Outcome {
 #[inline(always)]
 #[must_use]
 pub const fn exempt(destination: &Addr) -> Option<Reason> {
-    if destination.stays_on_link() {
+    if destination.is_unspecified()
+        || destination.is_loopback()
+        || destination.is_link_local()
+        || destination.is_multicast()
+        || destination.is_ipv4_this_link()
+    {
         return Some(Reason::NotOurs);
     }
     None

@@ -10,8 +10,12 @@ use std::{
 };
 
 use mif_common::{abi::Mode, limits};
+use mif_core::pvd::Groups;
+
+use crate::{mode::Otherwise, pattern::Pattern};
 
 mod file;
+mod policy;
 
 /// Where the daemon looks when it is not told otherwise.
 pub const DEFAULT_PATH: &str = "/etc/mif/mif.toml";
@@ -19,6 +23,9 @@ pub const DEFAULT_PATH: &str = "/etc/mif/mif.toml";
 /// Entries that SOURCE and DECISION may be given at most: at some 100 octets each (see [`limits::DECISIONS`]), a full
 /// table takes 1.6 GiB of kernel memory then.
 pub const ENTRIES_MAX: u32 = 1 << 24;
+
+/// Cgroups that may have a policy at most: POLICY is allocated in full, some 100 octets for each, 6 MiB then.
+pub const POLICIES_MAX: u32 = 1 << 16;
 
 /// What the administrator wants. The default is what an empty file says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,7 +48,7 @@ pub struct Config {
     pub limits: Limits,
     /// What view 0 does while somebody else's policy rules exist.
     pub foreign_rules: ForeignRules,
-    /// Policies, by cgroup path.
+    /// Policies; of those that are for one cgroup the first counts.
     pub policies: Vec<Policy>,
 }
 
@@ -63,6 +70,8 @@ pub struct Limits {
     pub sources: u32,
     /// Entries of DECISION, `1..=ENTRIES_MAX`.
     pub decisions: u32,
+    /// Cgroups with a policy, `1..=POLICIES_MAX`.
+    pub policies: u32,
 }
 
 /// What view 0 does while policy rules exist that neither the kernel nor `mif` made.
@@ -75,20 +84,27 @@ pub enum ForeignRules {
     Ignore,
 }
 
-/// What a cgroup may use.
+/// What some cgroups may use.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Policy {
-    /// The path below the cgroup2 root, with the leading slash, as in `/proc/PID/cgroup`.
-    pub cgroup: String,
-    /// IDs of PvDs in groups, the preferred group first; no group is empty.
-    pub groups: Vec<Vec<String>>,
-    /// What its hooks do.
+    /// Which cgroups.
+    pub cgroup: Pattern,
+    /// Selectors of PvDs in groups, the preferred group first; no group is empty.
+    pub groups: Groups,
+    /// What happens to what no group reaches.
+    pub otherwise: Otherwise,
+    /// What the hooks do.
     pub mode: Mode,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { pvds: limits::PVDS, sources: limits::SOURCES, decisions: limits::DECISIONS }
+        Self {
+            pvds: limits::PVDS,
+            sources: limits::SOURCES,
+            decisions: limits::DECISIONS,
+            policies: limits::POLICIES,
+        }
     }
 }
 

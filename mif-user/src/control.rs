@@ -6,24 +6,28 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mif_core::pvd::Change;
+use mif_core::pvd::{Change, Groups};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    mode::Mode,
-    policy::{Groups, Policy},
+    mode::{Mode, Otherwise},
+    policy::Policy,
 };
 
 /// What a command asks of the daemon.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
-    /// Give a cgroup a policy. The PvDs are named by id, index or an unambiguous beginning of the id, and exist now.
+    /// Give a cgroup a policy. A word among the selectors is the name of an interface or of PvDs, an id, an index or an
+    /// unambiguous beginning of an id, of what exists now.
     Attach {
         /// The cgroup's directory.
         cgroup: PathBuf,
         /// The PvDs.
         groups: Groups,
+        /// What happens to what none of them reaches; the mode decides where this is not given.
+        #[serde(default)]
+        otherwise: Option<Otherwise>,
         /// How firmly.
         mode: Mode,
     },

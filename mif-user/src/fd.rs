@@ -3,9 +3,10 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    sync::Arc,
 };
 
-use nix::sys::timerfd::TimerFd;
+use nix::sys::{inotify::Inotify, timerfd::TimerFd};
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// Something that owns one descriptor.
@@ -18,6 +19,10 @@ pub(crate) unsafe trait OneFd: AsFd {}
 unsafe impl OneFd for OwnedFd {}
 // SAFETY: a wrapper around an OwnedFd that never changes.
 unsafe impl OneFd for TimerFd {}
+// SAFETY: a wrapper around an OwnedFd that never changes.
+unsafe impl OneFd for Inotify {}
+// SAFETY: what it shares cannot be exchanged while it lives.
+unsafe impl<T: OneFd> OneFd for Arc<T> {}
 // SAFETY: it keeps the number it was made with and closes it on drop.
 unsafe impl OneFd for netlink_sys::Socket {}
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io::{self, BufWriter, Write as _},
     path::Path,
 };
 
@@ -17,10 +17,11 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
         fs::create_dir_all(directory)?;
     }
     let aside = path.with_extension("json.new");
-    let mut file = File::create(&aside)?;
+    // serde_json writes every word by itself: with a thousand PvDs some hundred thousand.
+    let mut file = BufWriter::new(File::create(&aside)?);
     serde_json::to_writer(&mut file, value)?;
     file.write_all(b"\n")?;
-    file.sync_data()?;
+    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_data()?;
     fs::rename(&aside, path)
 }
 

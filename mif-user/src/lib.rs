@@ -11,5 +11,6 @@ pub mod kernel;
 pub mod lock;
 pub mod mode;
 pub mod net;
+pub mod pattern;
 pub mod policy;
 pub mod state;

@@ -1,49 +1,43 @@
 //! Policies: which cgroup may use which PvDs, and how firmly.
 //!
-//! A policy names PvDs by their ids, because indices come and go with the PvDs. Policies that name the same groups
-//! share a view. They are kept in the state directory, so that a restarted daemon gives every view its number back.
+//! A policy names PvDs by selectors, because PvDs and their indices come and go. Policies that say the same share a view.
+//! A policy that a command gave a cgroup stays until it is taken away or the cgroup is gone; it is kept in the state
+//! directory. The configured ones are for every cgroup that fits them, whenever it appears; their views are there from the
+//! start, so that a cgroup which appears needs one entry in one map.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
 };
 
 use mif_common::{abi, limits};
-use mif_core::select::world::View;
-use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::{files, kernel::attach, mode::Mode, state::State};
+use crate::{
+    files,
+    kernel::attach,
+    mode::{Mode, OtherwiseError},
+    state::State,
+};
 
-/// Groups of PvD ids, in order of preference.
-pub type Groups = Vec<Vec<String>>;
+mod terms;
 
-/// A policy of a cgroup.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
-pub struct Policy {
-    /// The cgroup's directory.
-    pub cgroup: PathBuf,
-    /// Its id.
-    pub cgroup_id: u64,
-    /// The PvDs it may use, by id.
-    pub groups: Groups,
-    /// How firmly.
-    pub mode: Mode,
-    /// The view in the tables.
-    pub view: u32,
-    /// Where it came from.
-    pub origin: Origin,
+pub use terms::{Configured, Content, Origin, Policy, Terms, Waiting};
+
+/// Caps on policies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Caps {
+    /// Cgroups with a policy: what the map POLICY holds.
+    pub policies: u32,
+    /// Views, the default one included.
+    pub views: u32,
 }
 
-/// Where a policy came from.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Origin {
-    /// The configuration file; the daemon replaces these at each start.
-    Config,
-    /// `mif policy attach` or `mif exec`.
-    Command,
+impl Default for Caps {
+    fn default() -> Self {
+        Self { policies: limits::POLICIES, views: limits::VIEWS }
+    }
 }
 
 /// Why a policy is refused.
@@ -56,47 +50,85 @@ pub enum PolicyError {
     #[error("cannot look at {0}: {1}")]
     Path(PathBuf, io::Error),
     /// Nothing to choose from.
-    #[error("a policy names at least one PvD; `mif pvd` lists them")]
+    #[error("a policy names at least one PvD in each group; `mif pvd` lists them")]
     Empty,
-    /// One of the caps of `mif_common::limits`.
+    /// The mode does not do that.
+    #[error("otherwise: {0}")]
+    Otherwise(#[from] OtherwiseError),
+    /// The cap on policies.
     #[error(
-        "{0} policies with {1} different sets of PvDs is the most that the tables hold; detach some first"
+        "{0} cgroups with a policy is the most that the tables hold; detach some first, or raise limits.policies"
     )]
-    TooMany(u32, u32),
+    TooManyPolicies(u32),
+    /// The cap on views.
+    #[error(
+        "{0} different sets of PvDs is the most that the tables hold; let policies name the same ones, or detach some first"
+    )]
+    TooManyViews(u32),
     /// The cgroup has none.
     #[error("{0} has no policy; `mif policy list` shows those that have")]
     None(PathBuf),
+    /// The cgroup's policy is not a command's to take.
+    #[error(
+        "{0} has its policy from the configuration; change it there, or attach another one, which then counts"
+    )]
+    Configured(PathBuf),
     /// The file of policies cannot be written.
     #[error("cannot keep the policies in {0}: {1}")]
     Keep(PathBuf, io::Error),
+}
+
+/// A configured policy with its view; `None` where there was none left.
+#[derive(Debug)]
+struct Rule {
+    configured: Configured,
+    view: Option<u32>,
 }
 
 /// All policies.
 #[derive(Debug, Default)]
 pub struct Policies {
     file: PathBuf,
+    caps: Caps,
+    rules: Vec<Rule>,
+    /// The cgroups that exist and fit a configured policy: directory, and which.
+    present: BTreeMap<u64, (PathBuf, usize)>,
+    /// In force, of either origin.
     by_cgroup: BTreeMap<u64, Policy>,
+    /// The views that the tables hold from the daemon before: what says the same gets the same number, so that no cgroup
+    /// looks into another's view while the tables change.
+    before: BTreeMap<u32, Content>,
+    /// Cgroups that fit a configured policy and found no room, ever.
+    refused: u64,
 }
 
 impl Policies {
     /// The policies kept in a state directory. A file that cannot be read is kept aside, and said in the second value; the
     /// state file has the policies too, so that a cgroup that was confined stays so.
     #[must_use]
-    pub fn load(state_dir: &Path) -> (Self, Option<String>) {
+    pub fn load(state_dir: &Path, caps: Caps) -> (Self, Option<String>) {
         let file = state_dir.join("policies.json");
         let (mut kept, mut warning) = files::read_json_or_set_aside::<Vec<Policy>>(&file);
+        let state = State::read(state_dir).ok().flatten();
         if let Some(warning) = &mut warning {
-            match State::read(state_dir) {
-                Ok(Some(state)) => {
+            match &state {
+                Some(state) => {
                     warning.push_str("; the policies of the state file are in force");
-                    kept = Some(state.policies);
+                    kept = Some(state.policies.clone());
                 }
-                _ => warning.push_str("; `mif policy attach` those that are missing"),
+                None => warning.push_str("; `mif policy attach` those that are missing"),
             }
         }
         let damaged = warning.is_some();
         let mut by_cgroup = BTreeMap::new();
-        for policy in kept.unwrap_or_default() {
+        let kept = kept.unwrap_or_default();
+        let mut before: BTreeMap<u32, Content> =
+            kept.iter().map(|policy| (policy.view, policy.content())).collect();
+        for state in state.iter() {
+            before.extend(state.policies.iter().map(|policy| (policy.view, policy.content())));
+            before.extend(state.waiting.iter().map(|waiting| (waiting.view, waiting.content())));
+        }
+        for policy in kept {
             // A cgroup that is gone, or whose path belongs to another one now, has taken its policy with it.
             if attach::cgroup_id(&policy.cgroup).is_ok_and(|id| id == policy.cgroup_id)
                 && policy.origin == Origin::Command
@@ -104,14 +136,41 @@ impl Policies {
                 by_cgroup.insert(policy.cgroup_id, policy);
             }
         }
-        let policies = Self { file, by_cgroup };
+        let most = usize::try_from(caps.policies).unwrap_or(usize::MAX);
+        let surplus = by_cgroup.len().saturating_sub(most);
+        if surplus > 0 {
+            for _ in 0..surplus {
+                by_cgroup.pop_last();
+            }
+            let why = format!(
+                "{surplus} policies given by command are not in force: the tables hold {most}; raise limits.policies"
+            );
+            warning = Some(warning.map_or(why.clone(), |warning| format!("{warning}; {why}")));
+        }
+        let policies = Self { file, caps, by_cgroup, before, ..Self::default() };
         if damaged && let Err(error) = policies.keep() {
             warn!("{error}");
         }
         (policies, warning)
     }
 
-    /// The policies in the order of their cgroups' ids.
+    /// Takes in the configured policies, in the order of the file. What is returned says which of them have no effect, and
+    /// why.
+    pub fn configure(&mut self, configured: Vec<Configured>) -> Vec<String> {
+        let mut refused = Vec::new();
+        for configured in configured {
+            let view = self.view_of(&configured.terms.content());
+            if view.is_none() {
+                let error = PolicyError::TooManyViews(self.caps.views);
+                refused
+                    .push(format!("the configured policy of {} is not in force: {error}", configured.cgroup));
+            }
+            self.rules.push(Rule { configured, view });
+        }
+        refused
+    }
+
+    /// The policies in force, in the order of their cgroups' ids.
     pub fn iter(&self) -> impl Iterator<Item = &Policy> {
         self.by_cgroup.values()
     }
@@ -122,82 +181,198 @@ impl Policies {
         self.iter().any(|policy| policy.mode == Mode::Strict)
     }
 
-    /// Gives a cgroup a policy, in place of the one it has.
+    /// The configured policies that no cgroup has now. One that is not in force at all is not waiting.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<Waiting> {
+        let used: BTreeSet<usize> = self.present.values().map(|(_, rule)| *rule).collect();
+        let waits = |(place, rule): (usize, &Rule)| {
+            let view = rule.view.filter(|_| !used.contains(&place))?;
+            let Terms { groups, otherwise, mode } = rule.configured.terms.clone();
+            Some(Waiting { cgroup: rule.configured.cgroup.to_string(), groups, otherwise, mode, view })
+        };
+        self.rules.iter().enumerate().filter_map(waits).collect()
+    }
+
+    /// Cgroups that should have a configured policy and have none, because the tables hold no more: how many, and one of
+    /// them.
+    #[must_use]
+    pub fn without_room(&self) -> Option<(usize, &Path)> {
+        let mut without = self.without_policy().map(|(_, path)| path);
+        let first = without.next()?;
+        Some((1 + without.count(), first))
+    }
+
+    /// How often a cgroup that fits a configured policy found no room.
+    #[must_use]
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    fn without_policy(&self) -> impl Iterator<Item = (u64, &Path)> {
+        let has_view = |rule: usize| self.rules.get(rule).is_some_and(|rule| rule.view.is_some());
+        self.present
+            .iter()
+            .filter(move |(id, (_, rule))| !self.by_cgroup.contains_key(id) && has_view(*rule))
+            .map(|(id, (path, _))| (*id, path.as_path()))
+    }
+
+    /// A cgroup is there: `path` is its directory and `below_root` its path below the root of cgroup2. True if it has a
+    /// policy now that it had not.
+    pub fn appeared(&mut self, path: &Path, below_root: &Path, id: u64) -> bool {
+        let fits = |rule: &Rule| rule.configured.cgroup.matches(below_root);
+        let Some(rule) = self.rules.iter().position(fits) else { return false };
+        // For people and for JSON, which has no other text.
+        let path = PathBuf::from(path.to_string_lossy().into_owned());
+        if self.present.insert(id, (path, rule)).is_some() {
+            return false;
+        }
+        self.admit(id)
+    }
+
+    /// A cgroup is gone, and its policy with it. True if it had one, or another cgroup has one now that had found no room.
+    pub fn gone(&mut self, id: u64) -> bool {
+        self.present.remove(&id);
+        let Some(policy) = self.by_cgroup.remove(&id) else { return false };
+        if policy.origin == Origin::Command
+            && let Err(error) = self.keep()
+        {
+            // The next start looks whether the cgroup is there.
+            warn!("{error}");
+        }
+        self.fill();
+        true
+    }
+
+    /// Gives room that came free to cgroups that wait for some.
+    fn fill(&mut self) {
+        let without: Vec<u64> = self.without_policy().map(|(id, _)| id).collect();
+        for id in without {
+            if self.is_full() {
+                break;
+            }
+            self.admit(id);
+        }
+    }
+
+    /// Gives a present cgroup its configured policy, unless it has one.
+    fn admit(&mut self, id: u64) -> bool {
+        let Some((path, rule)) = self.present.get(&id) else { return false };
+        let Some(Rule { configured, view: Some(view) }) = self.rules.get(*rule) else { return false };
+        if self.by_cgroup.contains_key(&id) {
+            return false;
+        }
+        if self.is_full() {
+            self.refused += 1;
+            return false;
+        }
+        let policy = configured.terms.clone().policy(path.clone(), id, *view, Origin::Config);
+        self.by_cgroup.insert(id, policy);
+        true
+    }
+
+    fn is_full(&self) -> bool {
+        self.by_cgroup.len() as u64 >= u64::from(self.caps.policies)
+    }
+
+    /// Gives a cgroup a policy by command, in place of the one it has.
     ///
     /// # Errors
-    /// When the path is not a cgroup, no PvD is named, the tables hold no more, or the policies cannot be kept.
-    pub fn attach(
-        &mut self,
-        cgroup: &Path,
-        groups: Groups,
-        mode: Mode,
-        origin: Origin,
-    ) -> Result<Policy, PolicyError> {
-        if groups.iter().all(Vec::is_empty) {
+    /// When the path is not a cgroup, a group is empty, the tables hold no more, or the policies cannot be kept.
+    pub fn attach(&mut self, cgroup: &Path, terms: Terms) -> Result<Attached, PolicyError> {
+        if terms.groups.is_empty() || terms.groups.iter().any(Vec::is_empty) {
             return Err(PolicyError::Empty);
         }
         let (cgroup, cgroup_id) = identify(cgroup)?;
-        // Cgroups that are gone have taken their policies with them.
-        self.by_cgroup.retain(|id, policy| attach::cgroup_id(&policy.cgroup).is_ok_and(|now| now == *id));
-        let too_many = || PolicyError::TooMany(limits::POLICIES, limits::VIEWS);
-        if !self.by_cgroup.contains_key(&cgroup_id)
-            && self.by_cgroup.len() as u64 >= u64::from(limits::POLICIES)
-        {
-            return Err(too_many());
+        if !self.by_cgroup.contains_key(&cgroup_id) && self.is_full() {
+            // Where nothing tells that a cgroup is gone.
+            self.by_cgroup.retain(|id, policy| attach::cgroup_id(&policy.cgroup).is_ok_and(|now| now == *id));
         }
-        let view = self.view_of(&groups, origin).ok_or_else(too_many)?;
-        let policy = Policy { cgroup, cgroup_id, groups, mode, view, origin };
+        if !self.by_cgroup.contains_key(&cgroup_id) && self.is_full() {
+            return Err(PolicyError::TooManyPolicies(self.caps.policies));
+        }
+        let content = terms.content();
+        let view = self.view_of(&content).ok_or(PolicyError::TooManyViews(self.caps.views))?;
+        let policy = terms.policy(cgroup, cgroup_id, view, Origin::Command);
         let before = self.by_cgroup.insert(cgroup_id, policy.clone());
         if let Err(error) = self.keep() {
             self.restore(cgroup_id, before);
             return Err(error);
         }
-        Ok(policy)
+        Ok(Attached { policy, before })
     }
 
-    /// Takes the policy from a cgroup, also from one that is gone.
+    /// Takes back an attachment that the tables do not hold.
     ///
     /// # Errors
-    /// When it has none, or the policies cannot be kept.
+    /// When the policies cannot be kept.
+    pub fn take_back(&mut self, attached: Attached) -> Result<(), PolicyError> {
+        self.restore(attached.policy.cgroup_id, attached.before);
+        self.keep()
+    }
+
+    /// Takes the policy that a command gave from a cgroup, also from one that is gone. A configured one that fits counts
+    /// again.
+    ///
+    /// # Errors
+    /// When it has none, or the configuration's, or the policies cannot be kept.
     pub fn detach(&mut self, cgroup: &Path) -> Result<Policy, PolicyError> {
         let id = match identify(cgroup) {
             Ok((_, id)) => Some(id),
             Err(_) => self.iter().find(|policy| policy.cgroup == cgroup).map(|policy| policy.cgroup_id),
         };
         let policy =
-            id.and_then(|id| self.by_cgroup.remove(&id)).ok_or_else(|| PolicyError::None(cgroup.into()))?;
+            id.and_then(|id| self.by_cgroup.get(&id)).ok_or_else(|| PolicyError::None(cgroup.into()))?;
+        if policy.origin == Origin::Config {
+            return Err(PolicyError::Configured(policy.cgroup.clone()));
+        }
+        let policy = policy.clone();
+        self.by_cgroup.remove(&policy.cgroup_id);
         if let Err(error) = self.keep() {
             self.restore(policy.cgroup_id, Some(policy));
             return Err(error);
         }
+        self.released(policy.cgroup_id);
         Ok(policy)
     }
 
-    /// The views for `compile`, with the ids resolved by `find`, which is told where the policy came from; an id that
-    /// names no PvD now is left out, and a view may be empty: then nothing is allowed.
-    #[must_use]
-    pub fn views(&self, find: impl Fn(Origin, &str) -> Option<abi::PvdIndex>) -> Vec<View> {
-        let views: BTreeMap<u32, &Policy> = self.iter().map(|policy| (policy.view, policy)).collect();
-        let group = |origin, ids: &Vec<String>| ids.iter().filter_map(|id| find(origin, id)).collect();
-        views
-            .into_iter()
-            .map(|(id, policy)| View {
-                id,
-                groups: policy.groups.iter().map(|ids| group(policy.origin, ids)).collect(),
-            })
-            .collect()
+    /// A cgroup has lost its policy: what is configured for it counts, and there may be room for others.
+    fn released(&mut self, id: u64) {
+        self.admit(id);
+        self.fill();
     }
 
-    /// The view of these groups: that of a policy that has the same from the same origin, else the lowest free number.
-    fn view_of(&self, groups: &Groups, origin: Origin) -> Option<u32> {
-        let views: BTreeMap<u32, &Policy> = self.iter().map(|policy| (policy.view, policy)).collect();
-        let is_same = |policy: &Policy| policy.groups == *groups && policy.origin == origin;
-        let same = views.iter().find(|(_, policy)| is_same(policy)).map(|(view, _)| *view);
-        same.or_else(|| (abi::DEFAULT_VIEW + 1..limits::VIEWS).find(|view| !views.contains_key(view)))
+    /// The contents of all views, by number.
+    #[must_use]
+    pub fn contents(&self) -> BTreeMap<u32, Content> {
+        let rules = self.rules.iter().filter_map(|rule| Some((rule.view?, rule.configured.terms.content())));
+        let mut contents: BTreeMap<u32, Content> = rules.collect();
+        for policy in self.iter() {
+            contents.entry(policy.view).or_insert_with(|| policy.content());
+        }
+        contents
+    }
+
+    /// The tables hold these views and no others: the numbers of those before are free.
+    pub fn stored(&mut self) {
+        self.before.clear();
+    }
+
+    /// The view of a content: that of a policy that says the same, now or before, else the lowest free number.
+    fn view_of(&self, content: &Content) -> Option<u32> {
+        let now = self.contents();
+        let same = |views: &BTreeMap<u32, Content>| {
+            views.iter().find(|(_, other)| *other == content).map(|(view, _)| *view)
+        };
+        let range = || abi::DEFAULT_VIEW + 1..self.caps.views;
+        let is_free = |view: &u32| !now.contains_key(view);
+        same(&now)
+            .or_else(|| same(&self.before).filter(|view| is_free(view) && range().contains(view)))
+            .or_else(|| range().find(|view| is_free(view) && !self.before.contains_key(view)))
+            .or_else(|| range().find(is_free))
     }
 
     fn keep(&self) -> Result<(), PolicyError> {
-        let policies: Vec<&Policy> = self.iter().collect();
+        let policies: Vec<&Policy> = self.iter().filter(|policy| policy.origin == Origin::Command).collect();
         files::write_json(&self.file, &policies).map_err(|error| PolicyError::Keep(self.file.clone(), error))
     }
 
@@ -209,6 +384,14 @@ impl Policies {
     }
 }
 
+/// A policy that a command gave a cgroup, and the one that the cgroup had before.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Attached {
+    /// The new one.
+    pub policy: Policy,
+    before: Option<Policy>,
+}
+
 /// A cgroup's absolute path and id.
 fn identify(cgroup: &Path) -> Result<(PathBuf, u64), PolicyError> {
     crate::kernel::mounts::check_cgroup(cgroup)?;
@@ -217,3 +400,6 @@ fn identify(cgroup: &Path) -> Result<(PathBuf, u64), PolicyError> {
     let id = attach::cgroup_id(&absolute).map_err(path_error)?;
     Ok((absolute, id))
 }
+
+#[cfg(test)]
+mod tests;

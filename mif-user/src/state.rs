@@ -12,7 +12,11 @@ use std::{
 use mif_core::{pvd::snapshot::PvdSnapshot, time::Time};
 use serde::{Deserialize, Serialize};
 
-use crate::{files, mode::Mode, policy::Policy};
+use crate::{
+    files,
+    mode::Mode,
+    policy::{Policy, Waiting},
+};
 
 /// Version of the file.
 pub const FORMAT: u32 = 1;
@@ -44,8 +48,11 @@ pub struct State {
     pub links: Vec<Link>,
     /// The PvDs.
     pub pvds: Vec<PvdSnapshot>,
-    /// The policies.
+    /// The policies in force.
     pub policies: Vec<Policy>,
+    /// Configured policies that no cgroup has now.
+    #[serde(default)]
+    pub waiting: Vec<Waiting>,
     /// What was ignored or refused, and how often: malformed messages, caps.
     pub refused: BTreeMap<String, u64>,
     /// What is wrong now, each with what to do.

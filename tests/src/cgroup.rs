@@ -46,6 +46,15 @@ impl Cgroup {
         &self.path
     }
 
+    /// Its path below the root of cgroup2, as in `/proc/PID/cgroup` and in configurations.
+    ///
+    /// # Errors
+    /// `/proc/self/mountinfo` cannot be read.
+    pub fn below_root(&self) -> Result<String> {
+        let root = mount_point()?.context("the lab has cgroup2")?;
+        Ok(format!("/{}", self.path.strip_prefix(root)?.display()))
+    }
+
     /// The number by which the kernel knows it: the inode of its folder, what `bpf_get_current_cgroup_id` returns.
     ///
     /// # Errors

@@ -66,19 +66,19 @@ impl Internet {
         ))?;
         self.namespace.ip(&format!(
             "addr add {here}/64 dev {name} nodad\n\
-             link set {name} up\n\
-             route append {prefix} via {there}",
+             link set {name} up",
             name = isp.name,
-            prefix = isp.prefix,
         ))?;
         let (here, there) = (transit_ipv4(number, 2), transit_ipv4(number, 1));
         router.ip4(&format!("addr add {there}/30 dev {interface}\nroute add default via {here}"))?;
-        self.namespace.ip4(&format!(
-            "addr add {here}/30 dev {name}\n\
-             route append {prefix} via {there}",
-            name = isp.name,
-            prefix = isp.prefix_ipv4,
-        ))
+        self.namespace.ip4(&format!("addr add {here}/30 dev {}", isp.name))?;
+        self.route("append", isp)
+    }
+
+    /// Does `verb` (of ip-route(8)) to the routes that lead to a provider's prefixes.
+    pub(crate) fn route(&self, verb: &str, isp: &Isp) -> Result<()> {
+        self.namespace.ip(&format!("route {verb} {} via {}", isp.prefix, transit(isp.number, 1)))?;
+        self.namespace.ip4(&format!("route {verb} {} via {}", isp.prefix_ipv4, transit_ipv4(isp.number, 1)))
     }
 
     /// Where it is.

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use mif_user::{
     control::{self, Notice, Request},
     kernel::maps::Maps,
-    mode::Mode,
+    mode::{Mode, Otherwise},
     policy::Policy,
     state::State,
 };
@@ -174,6 +174,16 @@ impl Site {
         self.daemon_with(args, |_| {})
     }
 
+    /// As [`Self::daemon`], with this configuration.
+    ///
+    /// # Errors
+    /// As [`Self::daemon`], or the file cannot be written.
+    pub fn daemon_configured(&self, text: &str) -> Result<Daemon<'_>> {
+        let path = self.state_dir().join("mif.toml");
+        std::fs::write(&path, text)?;
+        self.daemon([OsStr::new("--config"), path.as_os_str()])
+    }
+
     /// As [`Self::daemon`], with something done to the command before it starts.
     ///
     /// # Errors
@@ -265,13 +275,29 @@ impl Daemon<'_> {
         self.process.wait().map(drop)
     }
 
-    /// Gives a cgroup a policy; it is in force when this returns.
+    /// Gives a cgroup a policy; it is in force when this returns. `pvd` is what `--pvd` takes.
     ///
     /// # Errors
     /// The daemon refused.
     pub fn attach(&self, cgroup: &Cgroup, pvd: &str, mode: Mode) -> Result<Policy> {
-        let (cgroup, groups) = (cgroup.path().to_owned(), vec![vec![pvd.to_owned()]]);
-        Ok(control::change(self.site.state_dir(), &Request::Attach { cgroup, groups, mode })?)
+        self.attach_groups(cgroup, &[&[pvd]], mode, None)
+    }
+
+    /// As [`Self::attach`], with groups in order of preference, and what happens to what none of them reaches.
+    ///
+    /// # Errors
+    /// The daemon refused.
+    pub fn attach_groups(
+        &self,
+        cgroup: &Cgroup,
+        groups: &[&[&str]],
+        mode: Mode,
+        otherwise: Option<Otherwise>,
+    ) -> Result<Policy> {
+        let group = |group: &&[&str]| group.iter().map(|pvd| pvd.parse()).collect::<Result<Vec<_>, _>>();
+        let groups = groups.iter().map(group).collect::<Result<_, _>>()?;
+        let request = Request::Attach { cgroup: cgroup.path().to_owned(), groups, otherwise, mode };
+        Ok(control::change(self.site.state_dir(), &request)?)
     }
 
     /// Takes the policy from a cgroup.

@@ -19,6 +19,7 @@ use crate::{
     events::until_ready,
     family::Family,
     internet::{SERVERS, SERVERS_IPV4, at_echo, serve},
+    isp::Isp,
     netns::{End, Namespace, veth},
     worker::Worker,
 };
@@ -83,6 +84,39 @@ impl Peer {
         namespace.ip(&format!("addr add {}/64 dev eth0 nodad\nlink set eth0 up", ends.peer.0))?;
         namespace.ip4(&format!("addr add {}/24 dev eth0", ends.peer.1))?;
         until_ready(host, &["br0"])?;
+        until_ready(&namespace, &["eth0"])?;
+        let echo = EchoServer::start(&namespace, &[at_echo(ends.peer.0), at_echo(ends.peer.1)])?;
+        Ok(Self { ends, echo, namespace, _tunnel: None })
+    }
+
+    /// A machine on a link that ends in `switch`, with addresses of the first of these providers, and routes to the neighbours
+    /// that have addresses of the other.
+    ///
+    /// # Errors
+    /// The kernel refused a step.
+    pub(crate) fn neighbour(switch: &Namespace, [isp, other]: [&Isp; 2]) -> Result<Self> {
+        let subnet = |ipv6: Ipv6Addr, host: u16| Ipv6Addr::from_bits(ipv6.to_bits() | u128::from(host));
+        let peer = (subnet(isp.lan.network(), 0x77), ipv4_in(isp, 77));
+        // The host's own IPv6 address there is made by SLAAC.
+        let ends = Ends { host: (Ipv6Addr::UNSPECIFIED, isp.host_ipv4()), peer };
+        let namespace = Namespace::new("neighbour")?;
+        let end = |namespace, interface, number| End { namespace, interface, number };
+        veth(end(switch, "neighbour", 0xc02), end(&namespace, "eth0", 0xc03))?;
+        switch.ip("link set neighbour master switch\nlink set neighbour up")?;
+        namespace.sysctl("net/ipv6/conf/eth0/accept_ra", 0)?;
+        namespace.ip(&format!(
+            "addr add {}/{} dev eth0 nodad\nlink set eth0 up\nroute add {} dev eth0",
+            peer.0,
+            isp.lan.prefix_len(),
+            other.lan
+        ))?;
+        namespace.ip4(&format!(
+            "addr add {}/{} dev eth0\nroute add {} dev eth0",
+            peer.1,
+            isp.lan_ipv4.prefix_len(),
+            other.lan_ipv4
+        ))?;
+        until_ready(switch, &["neighbour"])?;
         until_ready(&namespace, &["eth0"])?;
         let echo = EchoServer::start(&namespace, &[at_echo(ends.peer.0), at_echo(ends.peer.1)])?;
         Ok(Self { ends, echo, namespace, _tunnel: None })
@@ -178,6 +212,10 @@ impl Peer {
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
+}
+
+fn ipv4_in(isp: &Isp, host: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(isp.lan_ipv4.network().to_bits() | host)
 }
 
 fn of(family: Family, (ipv6, ipv4): (Ipv6Addr, Ipv4Addr)) -> IpAddr {

@@ -32,7 +32,7 @@ pub struct World {
     /// Whether the host has its IPv4 addresses.
     ipv4: bool,
     /// The switch between host and routers, where there is one.
-    _switch: Option<Namespace>,
+    switch: Option<Namespace>,
 }
 
 impl World {
@@ -63,7 +63,7 @@ impl World {
             uplinks: vec![ISP_A.name, ISP_B.name],
             internet,
             ipv4: false,
-            _switch: None,
+            switch: None,
         };
         world.wait_for_links()?;
         Ok(world)
@@ -101,14 +101,14 @@ impl World {
         switch.ip(&format!("link add switch type bridge mcast_snooping 0\nlink set switch up\n{ports}"))?;
         host.namespace().ip(&format!("link set {SHARED_LINK} up"))?;
         let mut world =
-            Self { host, routers, uplinks: vec![SHARED_LINK], internet, ipv4: false, _switch: Some(switch) };
+            Self { host, routers, uplinks: vec![SHARED_LINK], internet, ipv4: false, switch: Some(switch) };
         world.wait_for_links()?;
         world.speak(daemon)?;
         Ok(world)
     }
 
     /// Gives the host its IPv4 addresses and default routes too, as NetworkManager makes them of what DHCP servers say: with a
-    /// source, and with metrics that prefer the first provider. A world is without until then, but for the far ends.
+    /// source, and with a metric for each interface, which prefers the first. A world is without until then, but for the far ends.
     ///
     /// # Errors
     /// The kernel refused a step.
@@ -123,7 +123,10 @@ impl World {
             );
             lines.extend([
                 lease,
-                format!("route add default via {gateway} dev {link} proto dhcp src {host} metric {metric}"),
+                // Behind those that are there.
+                format!(
+                    "route append default via {gateway} dev {link} proto dhcp src {host} metric {metric}"
+                ),
             ]);
         }
         self.host.namespace().ip4(&lines.join("\n"))?;
@@ -131,12 +134,13 @@ impl World {
         Ok(self)
     }
 
-    /// Which provider the host uses by which interface, and with which metric of its routes; best first. The metrics are
-    /// NetworkManager's for Ethernet.
+    /// Which provider the host uses by which interface, and with which metric of its routes; best first.
     fn default_routes_ipv4(&self) -> Vec<(Isp, &'static str, u32)> {
-        let links = self.uplinks.iter().cycle();
+        /// NetworkManager's for the first Ethernet; the second has one more.
+        const METRIC: u32 = 100;
+        let links = self.uplinks.iter().zip(METRIC..).cycle();
         let isps = self.routers.iter().map(|router| *router.isp());
-        isps.zip(links).zip(100..).map(|((isp, link), metric)| (isp, *link, metric)).collect()
+        isps.zip(links).map(|(isp, (link, metric))| (isp, *link, metric)).collect()
     }
 
     /// The families in which the host has addresses.
@@ -250,6 +254,56 @@ impl World {
     /// The kernel refused a step.
     pub fn container(&self) -> Result<Peer> {
         Peer::container(self.host.namespace())
+    }
+
+    /// Adds a machine to the link with two routers. Its addresses are the first provider's.
+    ///
+    /// # Errors
+    /// There is no such link here, or the kernel refused a step.
+    pub fn neighbour(&self) -> Result<Peer> {
+        let switch = self.switch.as_ref().context("this world has no link with several routers")?;
+        Peer::neighbour(switch, [&ISP_A, &ISP_B])
+    }
+
+    /// Makes neighbour discovery at the uplinks find out within seconds that a router is dead, rather than in most of a minute
+    /// (neigh/*/ in the kernel's ip-sysctl).
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn notice_dead_routers_soon(&self) -> Result<()> {
+        const TIMES: [(&str, u32); 3] =
+            [("base_reachable_time_ms", 1000), ("delay_first_probe_time", 1), ("retrans_time_ms", 100)];
+        for version in ["ipv6", "ipv4"] {
+            for uplink in &self.uplinks {
+                for (name, value) in TIMES {
+                    let key = format!("net/{version}/neigh/{uplink}/{name}");
+                    self.host.namespace().sysctl(&key, value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a router crash: without a word it hears nothing any more from the host's link, whose carrier stays, and the internet no
+    /// longer uses it.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn kill(&mut self, isp: &Isp) -> Result<()> {
+        let router = self.router(isp);
+        router.fall_silent();
+        // A bridge that is down drops what comes in by its ports.
+        router.namespace().ip(&format!("link add hole type bridge\nlink set {LAN} master hole"))?;
+        self.internet.route("del", isp)
+    }
+
+    /// Brings a killed router back: it answers its neighbours and forwards, and does not advertise yet.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn revive(&mut self, isp: &Isp) -> Result<()> {
+        self.router(isp).namespace().ip(&format!("link set {LAN} nomaster\nlink del hole"))?;
+        self.internet.route("append", isp)
     }
 
     /// Adds a tunnel with a static route.

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, ensure};
+use mif_common::abi::config_flags::{FOREIGN_RULES_IPV4, FOREIGN_RULES_IPV6};
 use mif_tests::{
     application::Place,
     before::{Before, flows},
@@ -125,6 +126,8 @@ fn a_vpn_with_policy_rules_decides_until_its_rules_go() {
         }
         ensure!(world.internet.echo().arrivals().is_empty(), "the VPN takes all traffic");
         let rules = Vpn::rules(&site, 4)?;
+        let both = FOREIGN_RULES_IPV6 | FOREIGN_RULES_IPV4;
+        ensure!(site.maps()?.config()?.flags & both == both);
         ensure!(rules.matches("51820").count() >= 2, "{rules}");
 
         // A cgroup that was pinned on purpose stays pinned.
@@ -144,6 +147,7 @@ fn a_vpn_with_policy_rules_decides_until_its_rules_go() {
             Peer::drop_rules(world.host.namespace(), family)?;
         }
         Vpn::rules(&site, 0)?;
+        ensure!(site.maps()?.config()?.flags & both == 0);
         clean(world, cgroup, &daemon)?;
         daemon.stop()
     });
@@ -158,6 +162,8 @@ fn rules_in_one_version(ruled: Family, free: Family) -> Result<()> {
     let site = Site::new(world.host.namespace(), cgroup)?;
     let daemon = site.daemon::<&str>([])?;
     Vpn::rules(&site, 2)?;
+    let flag = if ruled == Family::Ipv6 { FOREIGN_RULES_IPV6 } else { FOREIGN_RULES_IPV4 };
+    ensure!(site.maps()?.config()?.flags & (FOREIGN_RULES_IPV6 | FOREIGN_RULES_IPV4) == flag);
     world.forget()?;
     before.compare(host)?;
     ensure!(world.internet.echo().arrivals().is_empty(), "the VPN takes all traffic of {ruled}");

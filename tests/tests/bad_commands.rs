@@ -52,7 +52,7 @@ fn what_does_not_exist_is_refused_and_what_does_is_named() {
         let not_a_cgroup = ["is not a cgroup", "expected a directory of a cgroup2 file system"];
         let (a, b) = (format!("{}/", ISP_A.name), format!("{}/", ISP_B.name));
         let there_is_no = ["there is no PvD \"nope\"", a.as_str(), b.as_str()];
-        let table: [(&[&str], i32, &[&str]); 18] = [
+        let table: [(&[&str], i32, &[&str]); 21] = [
             (&["policy", "attach", folder, "--pvd", "isp-a"], FAILED, &not_a_cgroup),
             (&["policy", "attach", file, "--pvd", "isp-a"], FAILED, &not_a_cgroup),
             (&["policy", "attach", &missing, "--pvd", "isp-a"], FAILED, &not_a_cgroup),
@@ -66,6 +66,17 @@ fn what_does_not_exist_is_refused_and_what_does_is_named() {
             (&["pvd", "isp"], FAILED, &["\"isp\" can be any of", &a, &b]),
             (&["policy", "attach", free, "--pvd", "isp-a,"], USAGE, &["--pvd", "with commas"]),
             (&["policy", "attach", free], USAGE, &["--pvd"]),
+            (
+                &["policy", "attach", free, "--pvd", "kind=odd"],
+                USAGE,
+                &["`odd` is no kind of PvD", "explicit"],
+            ),
+            (&["policy", "attach", free, "--pvd", "colour=red"], USAGE, &["`colour` is no property", "kind"]),
+            (
+                &["policy", "attach", free, "--pvd", "isp-a", "--mode", "strict", "--otherwise", "kernel"],
+                FAILED,
+                &["strict refuses what no group reaches", "`refuse`", "prefer"],
+            ),
             (&["policy", "detach", free], FAILED, &["has no policy", "`mif policy list`"]),
             (&["explain", "no..where"], FAILED, &["cannot resolve", "no..where"]),
             (&["explain", "--source", "192.0.2.1", "2001:db8::1"], FAILED, &["of two families"]),

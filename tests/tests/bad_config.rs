@@ -89,25 +89,52 @@ fn a_policy_of_a_cgroup_that_is_not_there_leaves_the_others_in_force() {
     bounded(6 * PATIENCE, || {
         let lab = Lab::new()?;
         let confined = lab.cgroup.child("confined")?;
-        let root = mif_tests::cgroup::mount_point()?.context("the lab has cgroup2")?;
-        let name = format!("/{}", confined.path().strip_prefix(&root)?.display());
-        let path = write(
-            &lab,
-            format!(
-                "[[policy]]\ncgroup = '/nowhere/at.all'\npvds = ['x']\n\
-                 [[policy]]\ncgroup = '{name}'\npvds = ['{}', 'nope.example']\n",
-                ISP_A.name
-            ),
-        )?;
-        let daemon = lab.site.daemon(["--config", path.to_str().context("UTF-8")?])?;
+        let (lab_cgroup, name) = (lab.cgroup.below_root()?, confined.below_root()?);
+        let daemon = lab.site.daemon_configured(&format!(
+            "[[policy]]\ncgroup = '/nowhere/at.all'\npvds = ['x']\n\
+             [[policy]]\ncgroup = '{lab_cgroup}/later'\npvds = ['y']\n\
+             [[policy]]\ncgroup = '{name}'\npvds = ['{}', 'nope.example']\n",
+            ISP_A.name
+        ))?;
         lab.wait_for_routers()?;
-        let words = ["the configured policy of", "/nowhere/at.all", "is not in force", "No such file"];
+        // One that can never be is a problem, one that may come is not.
+        let words = [
+            "the configured policy of",
+            "/nowhere/at.all",
+            "is not in force",
+            "which the daemon is attached to",
+        ];
         check_words("the log", &daemon.log()?, &words)?;
-        check_words("status", &lab.site.says(["status"])?, &words)?;
+        let status = lab.site.says(["status"])?;
+        check_words("status", &status, &words)?;
+        check_words("status", &status, &["WAITING FOR", "/later"])?;
+        ensure!(lab.site.state()?.problems.len() == 1, "{:?}", lab.site.state()?.problems);
         let policies = lab.site.enforced()?.policies;
         ensure!(policies.keys().eq([&confined.id()?]), "{policies:?}");
         // A PvD that does not exist yet is shown as it was written.
         check_words("policy list", &lab.site.says(["policy", "list"])?, &["nope.example", "configuration"])?;
         lab.check_flows("a policy of nobody")
+    });
+}
+
+#[test]
+fn groups_in_circles_or_empty_are_refused_where_they_stand() {
+    bounded(2 * PATIENCE, || {
+        let lab = Lab::new()?;
+        for (text, place, words) in [
+            (
+                "[group.a]\npvds = [{ group = 'b' }]\n[group.b]\npvds = [{ group = 'a' }]",
+                ":4:9:",
+                "a group within itself",
+            ),
+            ("[group.a]\npvds = []", ":2:8:", "an empty group"),
+            ("[[policy]]\ncgroup = '/a'\npvds = [{ group = 'x' }]", ":3:9:", "there is no group `x`"),
+            ("[[policy]]\nunit = 'ssh'\npvds = ['x']", ":2:8:", "`ssh` is no systemd unit"),
+        ] {
+            let path = write(&lab, text)?;
+            let said = lab.site.complains(["daemon", "--config", path.to_str().context("UTF-8")?])?;
+            check_words(text, &said, &[words, place])?;
+        }
+        Ok(())
     });
 }

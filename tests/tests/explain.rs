@@ -173,7 +173,24 @@ fn compare(
         let bound = kind.device.as_ref().map_or(0, |(_, ifindex)| *ifindex);
         let checked =
             check_sockets(said, probed, bound).and_then(|()| check_packets(world, said, probed, tally));
-        checked.with_context(|| format!("{probed:?}\n{said:#?}\nXX{}{}{}", world.host.ip_show(&["neigh"]).unwrap(), world.host.ip_show(&["-s","link"]).unwrap(), world.host.ip_show(&["-6","route","get",&probed.destination.to_string(), "oif", said.path.as_ref().unwrap().interface.as_ref().unwrap()]).unwrap_or_default()))?;
+        checked.with_context(|| {
+            format!(
+                "{probed:?}\n{said:#?}\nXX{}{}{}",
+                world.host.ip_show(&["neigh"]).unwrap(),
+                world.host.ip_show(&["-s", "link"]).unwrap(),
+                world
+                    .host
+                    .ip_show(&[
+                        "-6",
+                        "route",
+                        "get",
+                        &probed.destination.to_string(),
+                        "oif",
+                        said.path.as_ref().unwrap().interface.as_ref().unwrap()
+                    ])
+                    .unwrap_or_default()
+            )
+        })?;
         *tally.entry(said.connect.reason.clone()).or_default() += 1;
         // The candidates are told wherever the tables have an answer of theirs.
         if said.decision.as_ref().is_some_and(|decision| decision["verdict"] == "use") {

@@ -35,7 +35,7 @@ impl Place {
         Plan {
             directory: self.bpffs.directory(),
             cgroup: self.cgroup.path().to_owned(),
-            sizes: Sizes { pvds: 8, sources: 16, decisions: 64 },
+            sizes: Sizes { pvds: 8, sources: 16, decisions: 64, ..Sizes::default() },
             tc: TcBackend::Auto,
         }
     }

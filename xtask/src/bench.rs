@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the hooks cost, beside the same work without them.
+//! `cargo xtask bench`: what `mif` costs, beside the bare kernel and other ways of choosing a provider.
 
 use anyhow::Result;
 
@@ -10,15 +10,49 @@ use crate::{
 
 /// What to measure.
 #[derive(clap::Args)]
+#[command(
+    after_help = "Everything is set up in network namespaces and a cgroup of its own and gone afterwards, also after Ctrl-C.
+The figures and the chart go to target/bench; docs/benchmarks.md says how each figure comes to be.
+A machine with nothing else to do gives the steadiest figures.
+
+Examples:
+  cargo xtask bench                         all of it, some ten minutes
+  cargo xtask bench --quick                 a minute or two, with more noise
+  cargo xtask bench --only egress,control
+  cargo xtask bench --profile connect       nothing is measured; for perf to look at"
+)]
 pub struct Args {
-    /// Arguments of the benchmark program; `--help` lists them
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    args: Vec<String>,
+    /// Fewer PvDs, fewer and shorter rounds
+    #[arg(long)]
+    quick: bool,
+    /// Only these parts: sockets (connections, datagrams, throughput, the hooks' run time), egress (tc, packet by packet),
+    /// control (from events to the maps), daemon (memory, wake-ups)
+    #[arg(long, value_name = "PART,...")]
+    only: Option<String>,
+    /// Put figures and chart into docs/ as well
+    #[arg(long)]
+    docs: bool,
+    /// Do this work for 20 s with the hooks on: connect, exchange, send or stream
+    #[arg(long, value_name = "WORK")]
+    profile: Option<String>,
 }
 
 /// Builds optimised, then becomes the benchmark program.
 pub fn task(workspace: &Workspace, args: &Args) -> Result<()> {
     setup::ensure(workspace, &[Need::Lab])?;
     let [bench, _mif] = workspace.build_release(["mif-bench", "mif"])?;
-    sh::exec(workspace.as_root(bench)?.args(&args.args), "build it again with `cargo xtask build --release`")
+    let mut command = workspace.as_root(bench)?;
+    command.arg("--out").arg(workspace.target.join("bench"));
+    if args.quick {
+        command.arg("--quick");
+    }
+    if args.docs {
+        command.arg("--docs").arg(workspace.root.join("docs"));
+    }
+    for (option, value) in [("--only", &args.only), ("--profile", &args.profile)] {
+        if let Some(value) = value {
+            command.arg(option).arg(value);
+        }
+    }
+    sh::exec(&mut command, "build it again with `cargo xtask build --release`")
 }

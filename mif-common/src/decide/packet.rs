@@ -6,6 +6,10 @@ use crate::{
     abi::{Config, Mode, NO_PVD, Source, config_flags, decision_flags, source_flags},
 };
 
+/// The prefix of a source that is on no on-link prefix: that of stateless autoconfiguration on all common links
+/// (RFC 4291 §2.5.4). IPv4 addresses, as they are written here, all share it.
+const USUAL_PREFIX_BITS: u32 = 64;
+
 /// A packet about to leave.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Packet {
@@ -96,9 +100,11 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
         && packet.destination.shares_prefix(&packet.source, source.on_link_bits)
         || here.is_some_and(|decision| decision.flags & decision_flags::ON_LINK != 0);
     // The route to the destination that goes with this source: the PvD's own, or that of the other gateway that shares
-    // the address, in a view that has only the other.
+    // the address, in a view that has only the other. A PvD of several prefixes may have a router for each.
+    let prefix_bits = if source.on_link_bits == 0 { USUAL_PREFIX_BITS } else { source.on_link_bits };
     let own = here.filter(|decision| {
         (decision.pvd == source.pvd || decision.source == packet.source)
+            && decision.source.shares_prefix(&packet.source, prefix_bits)
             && decision.valid_until > tables.now()
     });
     if at_home && on_link {

@@ -437,6 +437,40 @@ fn links_with_several_routers() {
     }
 }
 
+/// A PvD of two prefixes with a router for each, as an interface's IPv4 with two gateways: the PvD's route to a destination is
+/// for sources of the prefix that it was chosen with.
+#[test]
+fn a_pvd_with_a_router_for_each_prefix() {
+    let mut tables = tables();
+    let of_first = tables.sources[0].1;
+    // address, its router, where its packets go
+    for (source, router, expected) in [
+        ("a::2", "fe80::c", "next-hop 1 on 11 to fe80::1"),
+        ("4::1", "fe80::a", "next-hop 1 on 11 to fe80::a"),
+    ] {
+        let flags = source_flags::NEXT_HOP | source_flags::LEADS_ON;
+        let row = Source { flags, next_hop: addr(router), on_link_bits: 16, ..of_first };
+        tables.sources.push((addr(source), row));
+        let packet = Packet { source: addr(source), destination: addr("c::9"), ifindex: 11 };
+        tables.decisions.push((
+            DEFAULT_VIEW,
+            addr("c::9"),
+            128,
+            Decision {
+                valid_until: FOREVER,
+                source: addr("a::1"),
+                next_hop: addr("fe80::1"),
+                ifindex: 11,
+                pvd: 1,
+                verdict: Stored::Use as u32,
+                flags: 0,
+            },
+        ));
+        let config = Config { mode: Mode::Prefer as u32, ..Config::default() };
+        assert_eq!(text(egress(&tables, &config, &packet, || PREFER)), expected, "{source}");
+    }
+}
+
 /// A service address on a dummy interface, a prefix that only serves a LAN: nothing leads from there to elsewhere, and the
 /// kernel's routes are left alone.
 #[test]

@@ -333,6 +333,31 @@ proptest! {
         }
     }
 
+    /// A world that is kept up to date is the world, and says of each PvD that is not what it was.
+    #[test]
+    fn refreshing_is_complete(history in history()) {
+        let mut set = PvdSet::new(LIMITS);
+        let mut now = Time(0);
+        let mut kept = World::default();
+        for (place, (seconds, event)) in history.into_iter().enumerate() {
+            now = now.after(std::time::Duration::from_secs(seconds));
+            set.apply(event.clone(), now);
+            // Several events between two looks, too.
+            if place % 3 == 1 {
+                continue;
+            }
+            let before = kept.clone();
+            let touched = set.refresh(&mut kept, now, &Preferences::default());
+            prop_assert_eq!(&kept, &world(&set, now), "{:?}", event);
+            let differs = |one: &World, other: &World| -> Vec<_> {
+                one.pvds.iter().filter(|pvd| !other.pvds.contains(pvd)).map(|pvd| pvd.index).collect()
+            };
+            for index in differs(&before, &kept).into_iter().chain(differs(&kept, &before)) {
+                prop_assert!(touched.contains(&index), "{index} is not reported: {event:?}");
+            }
+        }
+    }
+
     /// The order in which routers speak leaves no trace (one advertisement each, all at one time).
     #[test]
     fn order_of_routers(

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    event::{Address, KernelRoute, Link},
+    event::{Address, KernelRoute, Link, RouteProtocol},
     key::PvdKey,
     learnt::Pvd,
     ownership::Claims,
@@ -144,12 +144,16 @@ impl LinkState {
         self.link.up && !self.heard.contains(router) && self.sorted.learnt.contains_key(router)
     }
 
-    /// Sorts one route anew, after it or what is announced changed.
+    /// Sorts one route anew, after it changed, and those whose meaning hangs on it.
     pub fn sort_route(&mut self, id: &RouteId, now: Time) {
         self.sorted.remove(id);
-        if let Some((route, _)) = self.routes.get(id) {
-            let kind = self.kind(route, now);
-            self.sorted.insert(*id, kind);
+        let alike: Vec<_> = self.alike(id).map(|(other, _)| *other).filter(|other| other != id).collect();
+        for id in alike.iter().chain([id]) {
+            if let Some((route, _)) = self.routes.get(id) {
+                let kind = self.kind(route, now);
+                self.sorted.remove(id);
+                self.sorted.insert(*id, kind);
+            }
         }
     }
 
@@ -170,7 +174,20 @@ impl LinkState {
         }
         let announced =
             || self.pvds.values().any(|pvd| pvd.announces(route.prefix.trunc(), route.gateway, now));
-        RouteKind::of(route, self.link.loopback, announced())
+        // What the kernel learnt from a router that has not spoken to us yet was announced as well.
+        let learnt = || {
+            self.alike(&RouteId::from(route)).any(|(_, (other, _))| {
+                other.protocol == RouteProtocol::RouterAdvertisement && !other.valid_until.passed(now)
+            })
+        };
+        RouteKind::of(route, self.link.loopback, announced() || learnt())
+    }
+
+    /// The routes to one prefix by one gateway: they differ in the metric, and in who made them.
+    fn alike<'a>(&'a self, id: &'a RouteId) -> impl Iterator<Item = (&'a RouteId, &'a (KernelRoute, u64))> {
+        let first = RouteId { metric: 0, gateway: None, refuses: false, ..*id };
+        let of_prefix = self.routes.range(first..).take_while(|(other, _)| other.prefix == id.prefix);
+        of_prefix.filter(|(other, _)| id.gateway.is_some() && other.gateway == id.gateway)
     }
 
     /// The metric of routes learnt from a router: that of the kernel's default route by way of it, else of any
@@ -181,7 +198,7 @@ impl LinkState {
             self.routes
                 .iter()
                 .take_while(|(id, _)| id.prefix == DEFAULT_ROUTE)
-                .filter(|(id, (route, _))| !id.refuses && route.protocol != super::event::RouteProtocol::Mif)
+                .filter(|(id, (route, _))| !id.refuses && route.protocol != RouteProtocol::Mif)
                 .map(|(id, _)| id)
         };
         defaults()
@@ -205,10 +222,7 @@ impl LinkState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pvd::{
-        event::RouteProtocol,
-        testing::{at, ip, route},
-    };
+    use crate::pvd::testing::{at, ip, route};
 
     #[test]
     fn metrics_of_learnt_routes() {

@@ -2,7 +2,7 @@
 //!
 //! * [`event`]: what can happen.
 //! * [`set`]: the machine, `apply(event, now)` and `expire(now)`; [`change`]: what it answers.
-//! * [`key`]: what makes a PvD itself, and how people name it.
+//! * [`key`]: what makes a PvD itself, and how people name it; [`selector`]: how views pick PvDs.
 //! * [`snapshot`]: everything known, for people and programs; [`world`]: what selection needs of it.
 //! * [`limits`]: every cap, with its reason, and the counters of what was refused.
 //! * [`lifetime`]: the two-hour rule of RFC 4862.
@@ -26,7 +26,9 @@ mod link;
 mod ownership;
 mod prefix;
 mod ra;
+mod refresh;
 mod routes;
+pub mod selector;
 pub mod set;
 mod settle;
 pub mod snapshot;
@@ -46,6 +48,7 @@ pub use key::{PvdKey, PvdName};
 pub use learnt::{EncryptedResolver, PvdFlags, Router};
 pub use limits::{Limits, Refused, RefusedReason};
 pub use prefix::Prefix;
+pub use selector::{Groups, Selector};
 pub use set::PvdSet;
 pub use snapshot::PvdSnapshot;
 pub use world::Preferences;

@@ -18,6 +18,7 @@ use super::{
     limits::{EXPLICIT_PVDS_PER_LINK, LINKS, Limits, ROUTERS_PER_LINK, Refused, RefusedReason},
     link::LinkState,
     ra::{Circumstances, Heard},
+    refresh::Stale,
     settle::Unsettled,
     timers::{Timer, Timers},
     world::is_assigned,
@@ -48,6 +49,8 @@ pub struct PvdSet {
     pub(super) dumping: bool,
     /// Names of interfaces whose IPv4 belongs to their IPv6 PvD.
     pub(super) merge_ipv4: BTreeSet<String>,
+    /// What is not as it was at the last [`PvdSet::refresh`].
+    pub(super) stale: Stale,
 }
 
 impl PvdSet {
@@ -65,6 +68,7 @@ impl PvdSet {
             dump: 0,
             dumping: false,
             merge_ipv4: BTreeSet::new(),
+            stale: Stale::default(),
         }
     }
 
@@ -73,6 +77,7 @@ impl PvdSet {
     pub fn apply(&mut self, event: Event, now: Time) -> Vec<Change> {
         let mut journal = Journal::default();
         self.let_time_pass(now, &mut journal);
+        self.outdate(&event);
         let journal_ref = &mut journal;
         match event {
             Event::RouterAdvertisement { ifindex, router, advertisement } => {
@@ -127,15 +132,6 @@ impl PvdSet {
         let known: Vec<(PvdIndex, String)> =
             self.indices.iter().filter_map(|(index, key)| Some((index, self.id(key)?))).collect();
         find(&known, wanted)
-    }
-
-    /// The PvD of exactly this id.
-    #[must_use]
-    pub fn find_exact(&self, wanted: &str) -> Option<PvdIndex> {
-        self.indices
-            .iter()
-            .find(|(_, key)| self.id(key).is_some_and(|id| id == wanted))
-            .map(|(index, _)| index)
     }
 
     /// Keeps the numbers that PvDs had before a restart for them, so that counters by number stay theirs.
@@ -310,14 +306,21 @@ impl PvdSet {
             match timer {
                 Timer::Pvd(index) => {
                     let Some(key) = self.indices.key(index).cloned() else { continue };
+                    self.stale.links.insert(key.ifindex());
                     let pvd = self.links.get_mut(&key.ifindex()).and_then(|link| link.pvds.get_mut(&key));
                     let what = pvd.map(|pvd: &mut Pvd| pvd.expire(now)).unwrap_or_default();
                     self.touch(&key, what, journal);
                     self.arm_pvd(&key, now);
                     links.insert(key.ifindex());
                 }
-                Timer::Address(ifindex, address) => self.on_address_aged(ifindex, address, now, journal),
-                Timer::Route(ifindex, id) => self.on_route_aged(ifindex, id, now, journal),
+                Timer::Address(ifindex, address) => {
+                    self.outdate_address(ifindex, address);
+                    self.on_address_aged(ifindex, address, now, journal);
+                }
+                Timer::Route(ifindex, id) => {
+                    self.stale.links.insert(ifindex);
+                    self.on_route_aged(ifindex, id, now, journal);
+                }
             }
         }
         for ifindex in links {

@@ -62,29 +62,43 @@ impl PvdSet {
     /// [`PvdSet::next_deadline`].
     #[must_use]
     pub fn world(&self, now: Time, preferences: &Preferences) -> World {
-        let mut pvds: Vec<_> = self
-            .links
-            .values()
-            .filter(|link| link.link.up)
-            .flat_map(|link| self.portraits(link, now, preferences))
-            .map(|portrait| crate::select::world::Pvd {
-                index: portrait.pvd.index,
-                ifindex: portrait.key.ifindex(),
-                origin: portrait.origin(),
-                explicit: portrait.key.is_explicit(),
-                no_internet: false,
-                valid_until: portrait.valid_until(),
-                sources: portrait.sources,
-                routes: portrait.routes.into_iter().map(|(route, _)| route).collect(),
-            })
-            .collect();
+        let mut pvds: Vec<_> =
+            self.links.values().flat_map(|link| self.pvds_of(link, now, preferences)).collect();
         pvds.sort_unstable_by_key(|pvd| pvd.index);
+        World { pvds, local_addresses: self.local_addresses(now), views: preferences.views.clone() }
+    }
+
+    /// The PvDs of a link, none if it is down.
+    pub(super) fn pvds_of(
+        &self,
+        link: &LinkState,
+        now: Time,
+        preferences: &Preferences,
+    ) -> Vec<crate::select::world::Pvd> {
+        if !link.link.up {
+            return Vec::new();
+        }
+        let pvd = |portrait: Portrait<'_>| crate::select::world::Pvd {
+            index: portrait.pvd.index,
+            ifindex: portrait.key.ifindex(),
+            origin: portrait.origin(),
+            explicit: portrait.key.is_explicit(),
+            no_internet: false,
+            valid_until: portrait.valid_until(),
+            sources: portrait.sources,
+            routes: portrait.routes.into_iter().map(|(route, _)| route).collect(),
+        };
+        self.portraits(link, now, preferences).into_iter().map(pvd).collect()
+    }
+
+    /// Every address of the host that is valid.
+    pub(super) fn local_addresses(&self, now: Time) -> Vec<Ipv6Addr> {
         let addresses = self.links.values().flat_map(|link| link.addresses.values());
         let local: BTreeSet<_> = addresses
             .filter(|(address, _)| !address.valid_until.passed(now))
             .map(|(address, _)| address.address)
             .collect();
-        World { pvds, local_addresses: local.into_iter().collect(), views: preferences.views.clone() }
+        local.into_iter().collect()
     }
 
     /// The PvDs of a link; those of a link that is down have neither sources nor routes.
@@ -246,8 +260,12 @@ impl<'a> Builder<'a> {
         };
         for (route, _) in ids.into_iter().flatten().filter_map(|id| self.link.routes.get(id)) {
             if !route.valid_until.passed(self.now) {
-                let route = self.kernel_route(route, origin, &portrait.sources);
-                portrait.routes.push((route, SaidBy::Kernel));
+                let mut known = self.kernel_route(route, origin, &portrait.sources);
+                if origin == Origin::Network {
+                    // As when the router will have spoken.
+                    known.metric = self.metric(self.link.metric(route.gateway));
+                }
+                portrait.routes.push((known, SaidBy::Kernel));
             }
         }
     }

@@ -11,12 +11,15 @@ use mif_common::{
 
 use super::{compile, host::HostTables, testing::world};
 
+/// A row of [`VECTORS`].
+type Vector = (&'static str, &'static str, (u32, Mode), &'static str, &'static str, u64, &'static str);
+
 /// (ID, world, view and mode, the source that the application bound, the destination, the time, what connect does).
 ///
 /// Outcomes: `from SOURCE by INTERFACE`, `by INTERFACE` where the application's source stays, `as it is` where nothing is to
 /// do, and else the reason, refusals with an exclamation mark.
 #[rustfmt::skip]
-const VECTORS: &[(&str, &str, (u32, Mode), &str, &str, u64, &str)] = &[
+const VECTORS: &[Vector] = &[
     ("C01", TWO, (1, Mode::Strict), "2001:db8:b::2", "2001:db8:5::1", 0, "vetoed!"),
     ("C01, of nobody", TWO, (1, Mode::Strict), "2001:db8:c::2", "2001:db8:5::1", 0, "vetoed!"),
     ("C01, where no policy limits the set", TWO, (0, Mode::Prefer), "2001:db8:b::2", "2001:db8:5::1", 0, "by 12"),

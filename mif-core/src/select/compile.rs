@@ -16,113 +16,144 @@
 //! Each region looks at the candidates of its own prefix only, n candidates in all regions, m of them in those that
 //! boundaries cut (a dozen rows): O((n + m) log n) unless the sources nest deeply, whatever the number of PvDs that
 //! offer the same.
+//!
+//! A [`Compiler`] keeps the regions and cells of the world before. When a PvD changes, only the regions at its own prefixes
+//! are evaluated again; what is left for all is one walk over the cells in order, to see which of them say the same as what is
+//! around them.
+//!
+//! * `view`: the offers, regions and cells of one view.
+//! * `table`: from the cells to the entries.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, Ipv6Addr},
 };
 
 use ipnet::Ipv6Net;
-use mif_common::abi::{DEFAULT_VIEW, Decision, PvdIndex};
+use mif_common::abi::{DEFAULT_VIEW, PvdIndex};
 
 use super::{
-    candidate::{Answer, Candidate, Criterion, administrator_wins, of_route},
-    literal::{groups, host_addresses},
-    longest_match::longest_match,
+    literal::host_addresses,
     owners,
     policy_table::{PolicyTable, SCOPE_BOUNDARIES},
     prefix::Prefix,
     tables::Tables,
-    world::{Pvd, Route, World},
+    world::{Pvd, World},
 };
-use crate::family::{Family, IPV4};
+use crate::family::IPV4;
+
+mod table;
+mod view;
+
+use view::ViewCells;
 
 /// Compiles the tables of a world: the answer of [`super::literal::answer`] for every view and destination that is
-/// not exempt is the longest match in [`Tables::decisions`], or [`Answer::NONE`] without a match.
+/// not exempt is the longest match in [`Tables::decisions`], or [`super::candidate::Answer::NONE`] without a match.
 ///
 /// The tables depend on the world only, not on the order of anything in it.
 ///
-/// An answer [`Answer::NONE`] is stored in one place only, where IPv4 has no default route and IPv6 has: what covers a
+/// An answer of nobody is stored in one place only, where IPv4 has no default route and IPv6 has: what covers a
 /// destination of the same family also covers all below it, so nothing longer has to hide a shorter prefix's answer.
 #[must_use]
 pub fn compile(world: &World) -> Tables {
-    let mut hosts: Vec<Prefix> = host_addresses(world).map(Prefix::host).collect();
-    hosts.sort_unstable();
-    hosts.dedup();
-    let boundaries = boundaries();
-    let mut decisions = Vec::new();
-    let mut views: Vec<u32> = world.views.iter().map(|view| view.id).chain([DEFAULT_VIEW]).collect();
-    views.sort_unstable();
-    views.dedup();
-    let by_index: HashMap<PvdIndex, &Pvd> = world.pvds.iter().map(|pvd| (pvd.index, pvd)).collect();
-    for view in views {
-        let groups = groups(world, view, |index| by_index.get(&index).copied());
-        let offers = Family::ALL.map(|family| offers(&groups, family));
-        let cells = cells(&offers, &hosts, &boundaries);
-        decisions.extend(table(cells).map(|(prefix, decision)| ((view, Ipv6Net::from(prefix)), decision)));
-    }
-    Tables {
-        decisions: decisions.into_iter().collect(),
-        sources: owners::sources(world),
-        pvds: owners::pvds(world),
-        members: owners::members(world),
-    }
+    let mut compiler = Compiler::default();
+    compiler.update(world, &Touched::All);
+    compiler.tables
 }
 
-/// A route that offers candidates.
-#[derive(Clone, Copy)]
-struct Offer<'w> {
-    prefix: Prefix,
-    /// Whose candidates are asked first: two for each group, reachable before unreachable routers.
-    tier: usize,
-    pvd: &'w Pvd,
-    route: &'w Route,
+/// What may be different from the world before.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Touched {
+    /// Anything.
+    All,
+    /// These PvDs, which came, went or changed; and the views and the host's addresses.
+    Pvds(BTreeSet<PvdIndex>),
 }
 
-/// What the groups of a view offer in a family, by prefix, then tier.
-fn offers<'w>(groups: &[Vec<&'w Pvd>], family: Family) -> Vec<Offer<'w>> {
-    let mut offers = Vec::new();
-    for (place, group) in groups.iter().enumerate() {
-        for &pvd in group {
-            for route in pvd.routes.iter().filter(|route| Family::of_net(route.prefix) == family) {
-                if of_route(pvd, route).next().is_some() {
-                    let tier = 2 * place + usize::from(!route.reachable);
-                    offers.push(Offer { prefix: route.prefix.into(), tier, pvd, route });
-                }
+/// The tables of a world that changes.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    views: BTreeMap<u32, ViewCells>,
+    /// Every address of the host, in order.
+    hosts: Vec<Prefix>,
+    tables: Tables,
+}
+
+impl Compiler {
+    /// The tables as of the last [`Self::update`].
+    #[must_use]
+    pub const fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Brings the tables to a world. What is not `touched` must be as in the call before.
+    pub fn update(&mut self, world: &World, touched: &Touched) {
+        let world = Pvds::of(world);
+        let mut hosts: Vec<Prefix> = host_addresses(world.world).map(Prefix::host).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        let moved = hosts != self.hosts;
+        self.hosts = hosts;
+        if *touched == Touched::All {
+            self.views.clear();
+            self.tables.decisions.clear();
+        }
+        let views = views(&world);
+        let gone = self.views.extract_if(.., |id, _| !views.contains_key(id));
+        for (id, _) in gone.collect::<Vec<_>>() {
+            let range = (id, Ipv6Net::default())..=(id, Prefix::host(Ipv6Addr::from_bits(u128::MAX)).into());
+            drop(self.tables.decisions.extract_if(range, |_, _| true).collect::<Vec<_>>());
+        }
+        for (id, groups) in views {
+            let view = self.views.entry(id).or_default();
+            let anew = view.groups != groups;
+            if anew {
+                view.set_groups(groups, &world);
+            } else if let Touched::Pvds(touched) = touched {
+                view.touch(touched, &world);
             }
+            if moved || view.is_new() {
+                view.set_hosts(&self.hosts);
+            }
+            view.evaluate(&world);
+            view.write(id, &mut self.tables.decisions);
         }
+        self.tables.sources = owners::sources(world.world);
+        self.tables.pvds = owners::pvds(world.world);
+        self.tables.members = owners::members(world.world);
     }
-    offers.sort_unstable_by_key(|offer| (offer.prefix, offer.tier));
-    offers
 }
 
-/// A prefix that decides for what no longer region covers.
-struct Region<'o, 'w> {
-    prefix: Prefix,
-    /// Its offers, all of one tier.
-    offers: &'o [Offer<'w>],
+/// The groups of each view, as indices of PvDs in their order. The default view has all PvDs in one.
+fn views(world: &Pvds<'_>) -> BTreeMap<u32, Groups> {
+    let default = Groups::All;
+    let views = world.world.views.iter().filter(|view| view.id != DEFAULT_VIEW);
+    views.map(|view| (view.id, Groups::These(view.groups.clone()))).chain([(DEFAULT_VIEW, default)]).collect()
 }
 
-/// The regions, in depth-first order.
-///
-/// A prefix is none where an earlier tier has one that covers it: then that, or something longer of that tier,
-/// decides everywhere in it. Otherwise the longest region that covers a destination is of the earliest tier that
-/// covers it at all, and the longest of that tier.
-fn regions<'o, 'w>(offers: &'o [Offer<'w>]) -> Vec<Region<'o, 'w>> {
-    let mut regions = Vec::new();
-    // The prefixes around the current one, each with the earliest tier that covers it.
-    let mut around: Vec<(Prefix, usize)> = Vec::new();
-    for offers in offers.chunk_by(|a, b| a.prefix == b.prefix) {
-        let (prefix, tier) = (offers[0].prefix, offers[0].tier);
-        while around.pop_if(|(outer, _)| !outer.covers(prefix)).is_some() {}
-        let earliest = around.last().map_or(tier, |(_, earliest)| tier.min(*earliest));
-        if earliest == tier {
-            let end = offers.partition_point(|offer| offer.tier == tier);
-            regions.push(Region { prefix, offers: &offers[..end] });
-        }
-        around.push((prefix, earliest));
+/// The groups of a view.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Groups {
+    /// All PvDs in one.
+    All,
+    /// These, some of which may not exist.
+    These(Vec<Vec<PvdIndex>>),
+}
+
+/// A world whose PvDs are found by their index.
+struct Pvds<'w> {
+    world: &'w World,
+    by_index: BTreeMap<PvdIndex, &'w Pvd>,
+}
+
+impl<'w> Pvds<'w> {
+    fn of(world: &'w World) -> Self {
+        Self { world, by_index: world.pvds.iter().map(|pvd| (pvd.index, pvd)).collect() }
     }
-    regions
+
+    fn get(&self, index: PvdIndex) -> Option<&'w Pvd> {
+        self.by_index.get(&index).copied()
+    }
 }
 
 /// Where scope or label of destinations change, except where all that follows is exempt. Within IPv4 there are none, and
@@ -135,110 +166,6 @@ fn boundaries() -> Vec<Prefix> {
     boundaries.sort_unstable();
     boundaries.dedup();
     boundaries
-}
-
-/// A prefix of the decision table to be.
-struct Cell {
-    prefix: Prefix,
-    /// Which base cell it belongs to; a base cell belongs to itself.
-    base: u32,
-    kind: Kind,
-    decision: Decision,
-}
-
-/// In the order in which cells of one prefix hide each other.
-#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
-enum Kind {
-    /// An address of the host: a base cell.
-    Host,
-    /// A region, or what a boundary cuts out of one: a base cell.
-    Base,
-    /// Where IPv4 begins: a base cell.
-    Ipv4,
-    /// A part of a base cell, by rule 8. It holds only where no longer base cell does.
-    Part,
-}
-
-/// The cells of a view, in no order.
-fn cells(offers: &[Vec<Offer<'_>>], hosts: &[Prefix], boundaries: &[Prefix]) -> Vec<Cell> {
-    let mut cells = Vec::new();
-    let mut bases = 0..;
-    let mut next_base = || bases.next().expect("fewer prefixes than numbers");
-    for &prefix in hosts {
-        cells.push(Cell { prefix, base: next_base(), kind: Kind::Host, decision: Answer::LOCAL.into() });
-    }
-    cells.push(Cell {
-        prefix: IPV4.into(),
-        base: next_base(),
-        kind: Kind::Ipv4,
-        decision: Answer::NONE.into(),
-    });
-    let regions: Vec<Region<'_, '_>> = offers.iter().flat_map(|offers| regions(offers)).collect();
-    for (region, cuts) in regions.iter().zip(cuts(&regions, boundaries)) {
-        let candidates: Vec<Candidate<'_>> =
-            region.offers.iter().flat_map(|offer| of_route(offer.pvd, offer.route)).collect();
-        for cut in cuts.into_iter().chain([region.prefix]) {
-            let base = next_base();
-            evaluate(cut, &candidates, &mut |prefix, candidate| {
-                let kind = if prefix == cut { Kind::Base } else { Kind::Part };
-                cells.push(Cell { prefix, base, kind, decision: candidate.answer().into() });
-            });
-        }
-    }
-    cells
-}
-
-/// What the boundaries cut out of each region: each out of the longest around it, unless it is a region itself.
-fn cuts(regions: &[Region<'_, '_>], boundaries: &[Prefix]) -> Vec<Vec<Prefix>> {
-    let mut cuts = vec![Vec::new(); regions.len()];
-    for &boundary in boundaries {
-        let around = regions.iter().enumerate().filter(|(_, region)| region.prefix.covers(boundary));
-        if let Some((place, region)) = around.max_by_key(|(_, region)| region.prefix.len())
-            && region.prefix != boundary
-        {
-            cuts[place].push(boundary);
-        }
-    }
-    cuts
-}
-
-/// Calls `emit` with the winner of a cell and of the parts that rule 8 gives to others.
-fn evaluate<'w>(cell: Prefix, candidates: &[Candidate<'w>], emit: &mut impl FnMut(Prefix, Candidate<'w>)) {
-    let (mut pairs, mut routes): (Vec<_>, Vec<_>) = candidates.iter().partition(|c| c.source.is_some());
-    for criterion in Criterion::OF_PAIRS {
-        criterion.keep(cell, &mut pairs, |_| ());
-    }
-    for criterion in Criterion::OF_ROUTES.into_iter().chain([Criterion::TieBreak]) {
-        criterion.keep(cell, &mut routes, |_| ());
-    }
-    match (pairs.first(), routes.first()) {
-        // The pairs that are left have one metric, so the route beats all of them or none.
-        (Some(pair), Some(route)) if administrator_wins(route, pair) => emit(cell, *route),
-        (None, Some(route)) => emit(cell, *route),
-        _ => longest_match(cell, &pairs, emit),
-    }
-}
-
-/// The longest-prefix table of the cells, in depth-first order, without entries equal to their parents and without
-/// those that no destination asks for.
-fn table(mut cells: Vec<Cell>) -> impl Iterator<Item = (Prefix, Decision)> {
-    cells.sort_unstable_by_key(|cell| (cell.prefix, cell.kind));
-    // The cells around the current one: prefix, the innermost base, the answer.
-    let mut around: Vec<(Prefix, u32, Decision)> = Vec::new();
-    cells.into_iter().filter_map(move |cell| {
-        while around.pop_if(|(outer, ..)| !outer.covers(cell.prefix)).is_some() {}
-        let parent = around.last();
-        let hidden = match cell.kind {
-            Kind::Host | Kind::Base | Kind::Ipv4 => parent.is_some_and(|(outer, ..)| *outer == cell.prefix),
-            Kind::Part => parent.is_none_or(|(_, base, _)| *base != cell.base),
-        };
-        if hidden || all_exempt(cell.prefix) {
-            return None;
-        }
-        let same = parent.map_or(Decision::from(Answer::NONE), |(.., decision)| *decision) == cell.decision;
-        around.push((cell.prefix, cell.base, cell.decision));
-        (!same).then_some((cell.prefix, cell.decision))
-    })
 }
 
 /// What [`mif_common::decide::exempt`] exempts: loopback, link-local, multicast, and what means the own link or host.

@@ -53,30 +53,7 @@ impl TableStore for FakeStore {
             Some(left) => *left -= 1,
             None => {}
         }
-        let tables = &mut self.tables;
-        let found = match *op {
-            Op::PutDecision(view, prefix, decision) => {
-                tables.decisions.insert((view, prefix), decision);
-                true
-            }
-            Op::PutSource(address, source) => {
-                tables.sources.insert(address, source);
-                true
-            }
-            Op::PutPvd(index, pvd) => {
-                tables.pvds.insert(index, pvd);
-                true
-            }
-            Op::PutMember(view, pvd, place) => {
-                tables.members.insert((view, pvd), place);
-                true
-            }
-            Op::DeleteDecision(view, prefix) => tables.decisions.remove(&(view, prefix)).is_some(),
-            Op::DeleteSource(address) => tables.sources.remove(&address).is_some(),
-            Op::DeletePvd(index) => tables.pvds.remove(&index).is_some(),
-            Op::DeleteMember(view, pvd) => tables.members.remove(&(view, pvd)).is_some(),
-        };
-        if !found {
+        if !self.tables.apply(op) {
             return Err(FakeError::Missing(*op));
         }
         self.applied.push(*op);

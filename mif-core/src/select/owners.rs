@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::Ipv6Addr,
 };
 
@@ -58,25 +58,31 @@ pub(super) fn sources(world: &World) -> BTreeMap<Ipv6Addr, abi::Source> {
 
 /// The interfaces with more than one router: the kernel's routes know only one of them for each destination, and it may
 /// be another provider's.
-fn shared_links(world: &World) -> BTreeSet<(u32, Family)> {
-    let mut routers: BTreeMap<(u32, Family), BTreeSet<Ipv6Addr>> = BTreeMap::new();
+fn shared_links(world: &World) -> HashSet<(u32, Family)> {
+    // Of each link and family one router: a second one is all there is to know.
+    let mut routers: HashMap<(u32, Family), Ipv6Addr> = HashMap::new();
+    let mut shared = HashSet::new();
     for pvd in &world.pvds {
         for route in pvd.routes.iter().filter(|route| !route.kernel_decides) {
-            if let NextHop::Router(router) = route.next_hop {
-                routers.entry((pvd.ifindex, Family::of_net(route.prefix))).or_default().insert(router);
+            let NextHop::Router(router) = route.next_hop else { continue };
+            let link = (pvd.ifindex, Family::of_net(route.prefix));
+            if *routers.entry(link).or_insert(router) != router {
+                shared.insert(link);
             }
         }
     }
-    routers.into_iter().filter(|(_, routers)| routers.len() > 1).map(|(link, _)| link).collect()
+    shared
 }
 
 /// The router for packets of a source: that of the PvD's best default route, else of its best route with a router.
 /// Routers that advertised the source's prefix are better than others whatever their preference (RFC 8028 §3.2),
-/// unless they do not answer. `::` where there is none, or where the default route needs none, as a tunnel's.
+/// unless they do not answer. A gateway of another IPv4 subnet is nothing to fall back to: that two are on one interface does not
+/// make them of one provider, as announcing one PvD does. `::` where there is none, or where the default route needs none, as a tunnel's.
 ///
 /// A PvD without Internet does not offer its default route for selection, but what has its source already belongs to
 /// its router all the same.
 fn next_hop(pvd: &Pvd, source: &Source) -> Ipv6Addr {
+    let family = Family::of(source.address);
     let rank = |route: &&Route| {
         let advertised = match route.next_hop {
             NextHop::OnLink => false,
@@ -84,6 +90,7 @@ fn next_hop(pvd: &Pvd, source: &Source) -> Ipv6Addr {
         };
         (
             Reverse(is_default_route(route.prefix)),
+            Reverse(family == Family::Ipv4 && advertised),
             Reverse(route.reachable),
             Reverse(advertised),
             route.metric,
@@ -92,7 +99,7 @@ fn next_hop(pvd: &Pvd, source: &Source) -> Ipv6Addr {
             route.next_hop,
         )
     };
-    let best = routes_beyond(pvd, Family::of(source.address)).min_by_key(rank);
+    let best = routes_beyond(pvd, family).min_by_key(rank);
     match best.map(|route| route.next_hop) {
         Some(NextHop::Router(router)) => router,
         Some(NextHop::OnLink) | None => Ipv6Addr::UNSPECIFIED,

@@ -60,6 +60,29 @@ pub trait TableStore {
 }
 
 impl Tables {
+    /// Applies one change; false if what it removes was not there.
+    pub fn apply(&mut self, op: &Op) -> bool {
+        match *op {
+            Op::PutDecision(view, prefix, decision) => {
+                self.decisions.insert((view, prefix), decision);
+            }
+            Op::PutSource(address, source) => {
+                self.sources.insert(address, source);
+            }
+            Op::PutPvd(index, pvd) => {
+                self.pvds.insert(index, pvd);
+            }
+            Op::PutMember(view, pvd, place) => {
+                self.members.insert((view, pvd), place);
+            }
+            Op::DeleteDecision(view, prefix) => return self.decisions.remove(&(view, prefix)).is_some(),
+            Op::DeleteSource(address) => return self.sources.remove(&address).is_some(),
+            Op::DeletePvd(index) => return self.pvds.remove(&index).is_some(),
+            Op::DeleteMember(view, pvd) => return self.members.remove(&(view, pvd)).is_some(),
+        }
+        true
+    }
+
     /// The longest match for a destination in a view, as the trie finds it.
     #[must_use]
     pub fn lookup(&self, view: u32, destination: Ipv6Addr) -> Option<(Ipv6Net, &abi::Decision)> {

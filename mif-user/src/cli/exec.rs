@@ -18,10 +18,7 @@ use nix::{
 };
 
 use super::{Global, cgroups, output, policy::PolicyArgs};
-use crate::{
-    control::{self, Request},
-    kernel::mounts,
-};
+use crate::{control, kernel::mounts};
 
 mod cgroup;
 
@@ -44,6 +41,8 @@ have ended, and a later `mif exec` cleans up.
 SIGTERM and SIGHUP are passed on to the command; SIGINT and SIGQUIT are left to it, as the terminal sends
 it its own. Exit status: the command's; 128 + N if signal N ended it; 127 if there is no such command, 126 if
 it cannot be run; 1 if the policy could not be set, and then the command has not run.
+
+How --pvd names PvDs: mif policy attach --help.
 
 Examples:
   mif exec --pvd eth1 -- curl https://example.org/
@@ -81,11 +80,7 @@ pub fn run(global: &Global, args: Args) -> Result<ExitCode> {
     ]);
     let mask = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).context("cannot hold back signals")?;
     let mut confined = Confined::create(&parent, &global.state_dir())?;
-    let request = Request::Attach {
-        cgroup: confined.path().to_owned(),
-        groups: args.policy.groups(),
-        mode: args.policy.mode,
-    };
+    let request = args.policy.request(confined.path().to_owned());
     control::change(&global.state_dir(), &request)?;
     confined.has_policy();
     let status = match spawn(&args.command, &confined, mask) {

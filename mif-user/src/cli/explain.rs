@@ -55,7 +55,7 @@ shown in the order in which to try them (RFC 6724 section 6).
 Without --cgroup the answer is for a program started from here.
 
 JSON: for one address an object, for a name and for several addresses a list of them, in order.
-Keys: name, destination, cgroup, rule{view, mode, cgroup, groups, foreign_rules}, bound{source,
+Keys: name, destination, cgroup, rule{view, mode, cgroup, groups, otherwise, foreign_rules}, bound{source,
 interface, ifindex}, decision{verdict, pvd, pvd_index, source, interface, ifindex, next_hop, on_link,
 administrator, local, valid_seconds}, choice{group, groups, decided_by{criterion, text},
 candidates[{pvd, pvd_index, source, interface, ifindex, route, next_hop, metric, lost_by}]},

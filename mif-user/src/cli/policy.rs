@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use mif_common::abi;
-use mif_core::select::tables::{TableStore as _, Tables};
+use mif_core::{
+    pvd::selector::{Groups, Selector},
+    select::tables::{TableStore as _, Tables},
+};
 use serde::Serialize;
 
 use super::{
@@ -15,8 +18,8 @@ use super::{
 };
 use crate::{
     control::{self, Request},
-    mode::Mode,
-    policy::{Groups, Origin, Policy},
+    mode::{Mode, Otherwise},
+    policy::{Origin, Policy, Waiting},
 };
 
 /// Say which cgroup may use which PvDs
@@ -30,8 +33,12 @@ pub(super) enum Verb {
 /// List the policies in force
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "JSON: an array of {cgroup, cgroup_id, mode, view, groups, origin}. groups is an array of arrays of
-PvD ids, in order of preference; cgroup is null where it is gone; origin (config, command) is null where
+    after_help = "Configured policies that wait for their cgroups to appear are listed below those in force.
+
+JSON: an array of {cgroup, cgroup_id, mode, view, groups, otherwise, none_now, origin}, of those in force.
+groups is an array of arrays of selectors, in order of preference: a string is the name of an interface or
+of PvDs or an id, an object has conditions. none_now is true while no PvD fits any of them. cgroup is
+null where it is gone; otherwise (refuse, kernel, default) and origin (config, command) are null where
 the state file does not say.
 
 Examples:
@@ -48,12 +55,23 @@ pub struct ListArgs {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "CGROUP is a directory of cgroup2, or a path below its root as systemd writes it. The daemon must run: it
-alone writes the tables. The policy stays until it is detached or the cgroup is gone.
+alone writes the tables. The policy stays, and counts before one that is configured, until it is
+detached or the cgroup is gone.
+
+A PvD is one of
+  eth1                    every PvD of that interface
+  corp.example            every PvD that its network calls so, on whatever interface
+  eth1/fe80::1, 3, eth1/  the PvD of an id, an index or the only one whose id begins so: that one for
+                          good, and no other that comes in its place
+  kind=explicit           every one of that kind: explicit, implicit, interface or ipv4
+  interface=wwan0, name=corp.example, id=eth1, internet=true
+                          every one of which that holds, now or later; internet: it offers a default route
 
 Examples:
   mif policy attach system.slice/backup.service --pvd eth1 --mode strict
   mif policy attach /sys/fs/cgroup/user.slice --pvd corp.example --pvd eth0,wlan0
-      corp.example where it reaches the destination, else the better of eth0 and wlan0"
+      corp.example where it reaches the destination, else the better of eth0 and wlan0
+  mif policy attach /sys/fs/cgroup/user.slice --pvd kind=explicit --otherwise default"
 )]
 pub struct AttachArgs {
     /// The cgroup
@@ -74,33 +92,38 @@ pub struct DetachArgs {
 /// What a policy says.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PolicyArgs {
-    /// PvDs to use, by id, index or the beginning of an id. Those of one --pvd, with commas between them, are a group of
-    /// equals; a further --pvd is used for destinations that no earlier one reaches
-    #[arg(long = "pvd", value_name = "ID[,ID]...", required = true, value_parser = group)]
+    /// PvDs to use, by interface, name, id, index, kind or property. Those of one --pvd, with commas between them, are a
+    /// group of equals; a further --pvd is used for destinations that no earlier one reaches
+    #[arg(long = "pvd", value_name = "PVD[,PVD]...", required = true, value_parser = group)]
     groups: Vec<Group>,
+    /// What happens to destinations that none of them reaches: strict refuses; the others leave them to the kernel, or
+    /// choose among all PvDs
+    #[arg(long)]
+    pub otherwise: Option<Otherwise>,
     /// How firmly
     #[arg(long, default_value = "prefer")]
     pub mode: Mode,
 }
 
 impl PolicyArgs {
-    /// The groups, in order of preference.
+    /// What is asked of the daemon for a cgroup.
     #[must_use]
-    pub fn groups(&self) -> Groups {
-        self.groups.iter().map(|group| group.0.clone()).collect()
+    pub fn request(&self, cgroup: PathBuf) -> Request {
+        let groups = self.groups.iter().map(|group| group.0.clone()).collect();
+        Request::Attach { cgroup, groups, otherwise: self.otherwise, mode: self.mode }
     }
 }
 
 /// PvDs of equal rank.
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct Group(Vec<String>);
+struct Group(Vec<Selector>);
 
 fn group(text: &str) -> Result<Group, String> {
-    let ids: Vec<String> = text.split(',').map(|id| id.trim().to_owned()).collect();
-    if ids.iter().any(String::is_empty) {
-        return Err("expected PvD ids with commas between them; `mif pvd` lists those that exist".into());
-    }
-    Ok(Group(ids))
+    let pvd = |pvd: &str| match pvd.trim() {
+        "" => Err("expected PvDs with commas between them; `mif pvd` lists those that exist".to_owned()),
+        pvd => pvd.parse().map_err(|error: mif_core::pvd::selector::SelectorError| error.to_string()),
+    };
+    text.split(',').map(pvd).collect::<Result<_, _>>().map(Group)
 }
 
 /// Lists, attaches or detaches; an error when there is no installation, no daemon, or it refuses.
@@ -109,12 +132,16 @@ pub(super) fn run(global: &Global, verb: Verb) -> Result<ExitCode> {
         Verb::List(args) => {
             let reader = Reader::open(global)?;
             let policies = reader.maps.policies()?;
-            let report = Report(rows(&reader.names, &policies, &reader.maps.load()?));
+            let state = reader.names.state();
+            let report = Report {
+                rows: rows(&reader.names, &policies, &reader.maps.load()?),
+                waiting: state.map(|state| state.waiting.clone()).unwrap_or_default(),
+            };
             output::show(&report, args.json)?;
         }
         Verb::Attach(AttachArgs { cgroup, policy }) => {
             let cgroup = cgroups::resolve(&cgroup)?;
-            let request = Request::Attach { cgroup, groups: policy.groups(), mode: policy.mode };
+            let request = policy.request(cgroup);
             report_change("has", &control::change(&global.state_dir(), &request)?)?;
         }
         Verb::Detach(DetachArgs { cgroup }) => {
@@ -131,14 +158,17 @@ pub(super) fn run(global: &Global, verb: Verb) -> Result<ExitCode> {
 
 fn report_change(has: &str, policy: &Policy) -> Result<()> {
     let cell = Cell::from(policy.cgroup.display().to_string());
-    let groups = Cell::from(groups_text(&policy.groups));
+    let groups = Cell::from(groups_text(&policy.groups, Some(policy.otherwise)));
     Ok(output::print(&format!("{cell} {has} the policy {}: {groups}\n", policy.mode))?)
 }
 
-/// Groups in words: `corp.example, then eth0 or wlan0`.
+/// Groups in words: `corp.example, then eth0 or wlan0`, and what follows the last where that is all PvDs.
 #[must_use]
-pub fn groups_text(groups: &[Vec<String>]) -> String {
-    groups.iter().map(|group| group.join(" or ")).collect::<Vec<_>>().join(", then ")
+pub fn groups_text(groups: &[Vec<Selector>], otherwise: Option<Otherwise>) -> String {
+    let group =
+        |group: &Vec<Selector>| group.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+    let all = (otherwise == Some(Otherwise::Default)).then(|| "any".to_owned());
+    groups.iter().map(group).chain(all).collect::<Vec<_>>().join(", then ")
 }
 
 /// A policy in force.
@@ -149,6 +179,9 @@ pub struct Row {
     mode: Mode,
     view: u32,
     groups: Groups,
+    otherwise: Option<Otherwise>,
+    /// No PvD fits any of the groups now.
+    none_now: bool,
     origin: Option<Origin>,
 }
 
@@ -160,13 +193,19 @@ pub fn rows(names: &Names, policies: &[(u64, abi::Policy)], tables: &Tables) -> 
         .iter()
         .map(|&(cgroup_id, policy)| {
             let kept = kept(cgroup_id).filter(|kept| kept.view == policy.view);
+            let groups = kept.map_or_else(|| members(names, policy.view, tables), |kept| kept.groups.clone());
+            // Behind the groups are those of `otherwise`.
+            let mut members = tables.members.range((policy.view, 0)..(policy.view, abi::Member::INTERFACE));
+            let none_now = !members.any(|(_, place)| (*place as usize) < groups.len());
             Row {
                 cgroup: names.cgroup(cgroup_id),
                 cgroup_id,
                 mode: abi::Mode::from_raw(policy.mode).into(),
                 view: policy.view,
                 // The tables leave out PvDs that do not exist now; the state file has them all.
-                groups: kept.map_or_else(|| members(names, policy.view, tables), |kept| kept.groups.clone()),
+                groups,
+                otherwise: kept.map(|kept| kept.otherwise),
+                none_now,
                 origin: kept.map(|kept| kept.origin),
             }
         })
@@ -174,9 +213,9 @@ pub fn rows(names: &Names, policies: &[(u64, abi::Policy)], tables: &Tables) -> 
 }
 
 fn members(names: &Names, view: u32, tables: &Tables) -> Groups {
-    let mut groups: BTreeMap<u32, Vec<String>> = BTreeMap::new();
-    for ((_, pvd), group) in tables.members.range((view, 0)..=(view, u32::MAX)) {
-        groups.entry(*group).or_default().extend(names.pvd(*pvd));
+    let mut groups: BTreeMap<u32, Vec<Selector>> = BTreeMap::new();
+    for ((_, pvd), group) in tables.members.range((view, 0)..(view, abi::Member::INTERFACE)) {
+        groups.entry(*group).or_default().extend(names.pvd(*pvd).map(Selector::Word));
     }
     groups.into_values().collect()
 }
@@ -190,9 +229,11 @@ pub fn table(rows: &[Row]) -> Table {
             Some(cgroup) => cgroup.display().to_string().into(),
             None => Cell::styled(format!("cgroup {}, which is gone", row.cgroup_id), WARNING),
         };
-        let groups = groups_text(&row.groups);
-        let groups =
-            if groups.is_empty() { Cell::styled("none that exists", WARNING) } else { groups.into() };
+        let groups = match (groups_text(&row.groups, row.otherwise), row.none_now) {
+            (groups, true) if groups.is_empty() => Cell::styled("none that exists", WARNING),
+            (groups, true) => Cell::styled(format!("{groups} (no such PvD now)"), WARNING),
+            (groups, false) => groups.into(),
+        };
         let origin = match row.origin {
             Some(Origin::Config) => "configuration",
             Some(Origin::Command) => "command",
@@ -203,22 +244,43 @@ pub fn table(rows: &[Row]) -> Table {
     table
 }
 
+/// Configured policies that no cgroup has now, as a table.
+#[must_use]
+pub fn waiting_table(waiting: &[Waiting]) -> Table {
+    let mut table = Table::new(["WAITING FOR", "MODE", "PVDS", "VIEW"]);
+    for Waiting { cgroup, groups, otherwise, mode, view } in waiting {
+        let groups = groups_text(groups, Some(*otherwise));
+        table.row([cgroup.as_str().into(), (*mode).into(), groups.into(), (*view).into()]);
+    }
+    table
+}
+
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Report(Vec<Row>);
+struct Report {
+    rows: Vec<Row>,
+    #[serde(skip)]
+    waiting: Vec<Waiting>,
+}
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return writeln!(f, "No cgroup has a policy. Give one: mif policy attach CGROUP --pvd ID");
+        if self.rows.is_empty() {
+            writeln!(f, "No cgroup has a policy. Give one: mif policy attach CGROUP --pvd PVD")?;
+        } else {
+            write!(f, "{}", table(&self.rows))?;
         }
-        write!(f, "{}", table(&self.0))
+        if !self.waiting.is_empty() {
+            write!(f, "\n{}", waiting_table(&self.waiting))?;
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{super::output::plain, *};
+    use crate::state::State;
 
     #[test]
     fn groups_on_the_command_line() {
@@ -228,22 +290,75 @@ mod tests {
             ("", None),
             ("eth0,,eth1", None),
             ("eth0,", None),
+            ("colour=red", None),
         ] {
-            let expected = expected.map(|ids| Group(ids.into_iter().map(str::to_owned).collect()));
+            let expected = expected.map(|ids| Group(ids.into_iter().map(Selector::from).collect()));
             assert_eq!(group(text).ok(), expected, "{text:?}");
         }
+        let Group(group) = group("kind=explicit,interface=wwan0").expect("two selectors");
+        assert_eq!(
+            group.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["kind=explicit", "interface=wwan0"]
+        );
     }
 
     #[test]
     fn groups_in_words() {
         let groups = |text: &[&[&str]]| -> Groups {
-            text.iter().map(|group| group.iter().map(|&id| id.to_owned()).collect()).collect()
+            text.iter().map(|group| group.iter().map(|&id| id.into()).collect()).collect()
         };
-        for (given, expected) in
-            [(groups(&[&["a"]]), "a"), (groups(&[&["a"], &["b", "c"]]), "a, then b or c"), (groups(&[]), "")]
-        {
-            assert_eq!(groups_text(&given), expected);
+        for (given, otherwise, expected) in [
+            (groups(&[&["a"]]), None, "a"),
+            (groups(&[&["a"], &["b", "c"]]), Some(Otherwise::Refuse), "a, then b or c"),
+            (groups(&[&["a"]]), Some(Otherwise::Default), "a, then any"),
+            (groups(&[]), None, ""),
+        ] {
+            assert_eq!(groups_text(&given, otherwise), expected);
         }
+    }
+
+    #[test]
+    fn policies_of_which_no_pvd_is_there() {
+        let mut tables = Tables::default();
+        // Behind the one group: what `otherwise` adds.
+        tables.members.extend([((3, 7), 1)]);
+        let cgroup = PathBuf::from("/sys/fs/cgroup/a");
+        let state = State {
+            policies: vec![Policy {
+                cgroup,
+                cgroup_id: 9,
+                groups: vec![vec!["corp.example".into()]],
+                otherwise: Otherwise::Default,
+                mode: Mode::Prefer,
+                view: 3,
+                origin: Origin::Config,
+            }],
+            ..State::default()
+        };
+        let policy = abi::Policy { view: 3, mode: abi::Mode::Prefer as u32 };
+        let rows = rows(&Names::new(Some(state)), &[(9, policy)], &tables);
+        assert!(rows[0].none_now);
+        assert_eq!(
+            plain(table(&rows)),
+            "CGROUP            MODE    PVDS                                      VIEW  FROM\n\
+             /sys/fs/cgroup/a  prefer  corp.example, then any (no such PvD now)  3     configuration\n"
+        );
+    }
+
+    #[test]
+    fn what_waits() {
+        let waiting = Waiting {
+            cgroup: "unit backup-*.service".into(),
+            groups: vec![vec!["eth1".into()]],
+            otherwise: Otherwise::Refuse,
+            mode: Mode::Strict,
+            view: 2,
+        };
+        assert_eq!(
+            plain(waiting_table(&[waiting])),
+            "WAITING FOR            MODE    PVDS  VIEW\n\
+             unit backup-*.service  strict  eth1  2\n"
+        );
     }
 
     #[test]

@@ -17,14 +17,15 @@ use super::{
     policy, pvd,
     reader::Reader,
 };
-use crate::{kernel::pins, mode::Mode};
+use crate::{kernel::pins, mode::Mode, policy::Waiting};
 
 /// Show what is in force: PvDs, policies, counters, and what is wrong
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "JSON keys: bpffs, daemon{running, pid, started_seconds_ago, written_seconds_ago}, configured, mode,
 effective_mode, foreign_rules[], interfaces[{name, ifindex, up, egress}], cgroup_programs[{program,
-cgroup}], pvds[] as `mif pvd --json`, policies[] as `mif policy list --json`, counters[{reason, text,
+cgroup}], pvds[] as `mif pvd --json`, policies[] as `mif policy list --json`, waiting[{cgroup, groups,
+otherwise, mode, view}] of configured policies whose cgroups are not there, counters[{reason, text,
 count, bytes}], refused{what: how often}, problems[].
 
 Examples:
@@ -50,6 +51,7 @@ struct Report {
     cgroup_programs: Vec<CgroupProgram>,
     pvds: Vec<pvd::Row>,
     policies: Vec<policy::Row>,
+    waiting: Vec<Waiting>,
     counters: Vec<Counter>,
     refused: BTreeMap<String, u64>,
     problems: Vec<String>,
@@ -111,6 +113,7 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
             .collect(),
         pvds: pvd::rows(names, &tables.pvds, *now),
         policies: policy::rows(names, &maps.policies()?, &tables),
+        waiting: state.map(|state| state.waiting.clone()).unwrap_or_default(),
         counters: counters(&maps.counts()?),
         refused: state.map(|state| state.refused.clone()).unwrap_or_default(),
         problems: state.map(|state| state.problems.clone()).unwrap_or_default(),
@@ -260,6 +263,9 @@ impl fmt::Display for Report {
         }
         if !self.policies.is_empty() {
             write!(f, "\n{}", policy::table(&self.policies))?;
+        }
+        if !self.waiting.is_empty() {
+            write!(f, "\n{}", policy::waiting_table(&self.waiting))?;
         }
         if !self.counters.is_empty() {
             write!(f, "\n{}", counter_table(&self.counters))?;

@@ -10,7 +10,10 @@ use mif_common::{abi::Mode, limits};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::Spanned;
 
-use super::{Config, ENTRIES_MAX, ForeignRules, Interface, Limits, Policy, Problem};
+use super::{
+    Config, ENTRIES_MAX, ForeignRules, Interface, Limits, POLICIES_MAX, Problem,
+    policy::{self, FileGroup, FilePolicy},
+};
 
 /// `IFNAMSIZ` (linux/if.h), with the NUL.
 const IFNAMSIZ: usize = 16;
@@ -34,14 +37,16 @@ struct File {
     #[serde(default)]
     foreign_rules: ForeignRulesName,
     #[serde(default)]
-    policy: Vec<FilePolicy>,
+    group: BTreeMap<String, FileGroup>,
+    #[serde(default)]
+    policy: Vec<Spanned<FilePolicy>>,
 }
 
 /// [`Mode`], which knows nothing of serde. Through a string, because toml says of a number in an enum's place only that
 /// it wanted a "string or table".
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(try_from = "String")]
-struct ModeName(Mode);
+pub(super) struct ModeName(pub(super) Mode);
 
 impl TryFrom<String> for ModeName {
     type Error = String;
@@ -108,21 +113,13 @@ struct FileLimits {
     pvds: Option<Size<{ limits::PVDS_MAX }>>,
     sources: Option<Size<ENTRIES_MAX>>,
     decisions: Option<Size<ENTRIES_MAX>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FilePolicy {
-    cgroup: Spanned<CgroupPath>,
-    pvds: Option<Spanned<Vec<String>>>,
-    groups: Option<Spanned<Vec<Vec<String>>>>,
-    mode: Option<ModeName>,
+    policies: Option<Size<POLICIES_MAX>>,
 }
 
 /// The name of an interface, as the kernel allows it (`dev_valid_name`).
-#[derive(Deserialize, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
 #[serde(try_from = "String")]
-struct InterfaceName(String);
+pub(super) struct InterfaceName(pub(super) String);
 
 impl TryFrom<String> for InterfaceName {
     type Error = String;
@@ -156,26 +153,6 @@ impl TryFrom<String> for AbsolutePath {
     }
 }
 
-/// A path below the cgroup2 root.
-#[derive(Deserialize, Eq, PartialEq)]
-#[serde(try_from = "String")]
-struct CgroupPath(String);
-
-impl TryFrom<String> for CgroupPath {
-    type Error = String;
-
-    fn try_from(path: String) -> Result<Self, String> {
-        if path.starts_with('/') && !path.split('/').any(|part| part == "." || part == "..") {
-            // One name for one cgroup: policies are compared by it.
-            let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-            return Ok(Self(format!("/{}", parts.join("/"))));
-        }
-        Err(format!(
-            "`{path}` is no cgroup, expected a path below the cgroup2 root such as `/system.slice/ssh.service`"
-        ))
-    }
-}
-
 /// The size of a table.
 struct Size<const MOST: u32>(u32);
 
@@ -191,9 +168,9 @@ impl<'de, const MOST: u32> Deserialize<'de> for Size<MOST> {
 }
 
 /// Something that is wrong, at these octets of the text.
-struct Mistake {
-    at: Range<usize>,
-    message: String,
+pub(super) struct Mistake {
+    pub(super) at: Range<usize>,
+    pub(super) message: String,
 }
 
 pub(super) fn parse(text: &str) -> Result<Config, Problem> {
@@ -240,17 +217,7 @@ impl File {
                 format!("`{name}` stands in interfaces and in ignore_interfaces, expected one of the two");
             return Err(Mistake { at: both.span(), message });
         }
-        let mut policies: Vec<Policy> = Vec::with_capacity(self.policy.len());
-        for policy in self.policy {
-            let at = policy.cgroup.span();
-            let policy = policy.check()?;
-            if policies.iter().any(|other| other.cgroup == policy.cgroup) {
-                let message =
-                    format!("a second policy for `{}`, expected one for each cgroup", policy.cgroup);
-                return Err(Mistake { at, message });
-            }
-            policies.push(policy);
-        }
+        let policies = policy::check(self.policy, &self.group)?;
         let defaults = Config::default();
         let path = |given: Option<AbsolutePath>, default| given.map_or(default, |AbsolutePath(path)| path);
         Ok(Config {
@@ -271,46 +238,10 @@ impl File {
                 pvds: self.limits.pvds.map_or(defaults.limits.pvds, |size| size.0),
                 sources: self.limits.sources.map_or(defaults.limits.sources, |size| size.0),
                 decisions: self.limits.decisions.map_or(defaults.limits.decisions, |size| size.0),
+                policies: self.limits.policies.map_or(defaults.limits.policies, |size| size.0),
             },
             foreign_rules: self.foreign_rules.0,
             policies,
         })
-    }
-}
-
-impl FilePolicy {
-    fn check(self) -> Result<Policy, Mistake> {
-        let mistake = |at, message: &str| Err(Mistake { at, message: message.into() });
-        let (at, groups) = match (self.pvds, self.groups) {
-            (Some(pvds), None) => (pvds.span(), vec![pvds.into_inner()]),
-            (None, Some(groups)) => (groups.span(), groups.into_inner()),
-            (Some(_), Some(groups)) => {
-                return mistake(groups.span(), "pvds and groups in one policy, expected one of the two");
-            }
-            (None, None) => {
-                return mistake(
-                    self.cgroup.span(),
-                    "a policy without PvDs, expected pvds = [\"ID\", ...] or groups = [[\"ID\", ...], ...]",
-                );
-            }
-        };
-        if groups.is_empty() || groups.iter().any(Vec::is_empty) {
-            return mistake(at, "an empty group, expected the ID of at least one PvD in each");
-        }
-        let mut seen = BTreeSet::new();
-        for id in groups.iter().flatten() {
-            if id.is_empty() {
-                return mistake(at, "an empty PvD ID, expected one as `mif pvd` shows them");
-            }
-            if !seen.insert(id) {
-                return Err(Mistake {
-                    at,
-                    message: format!("`{id}` stands here twice, expected each PvD once"),
-                });
-            }
-        }
-        // Who names PvDs for a cgroup wants those and no others.
-        let mode = self.mode.map_or(Mode::Strict, |ModeName(mode)| mode);
-        Ok(Policy { cgroup: self.cgroup.into_inner().0, groups, mode })
     }
 }

@@ -1,20 +1,36 @@
+use mif_core::pvd::Selector;
+
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../../docs/mif.toml");
 
-fn policy(cgroup: &str, groups: &[&[&str]], mode: Mode) -> Policy {
-    let groups = groups.iter().map(|group| group.iter().map(|&id| id.into()).collect()).collect();
-    Policy { cgroup: cgroup.into(), groups, mode }
+fn path(text: &str) -> Pattern {
+    Pattern::path(text).expect("a path")
+}
+
+fn groups(groups: &[&[&str]]) -> Groups {
+    groups.iter().map(|group| group.iter().map(|&text| selector(text)).collect()).collect()
+}
+
+/// JSON, or a word.
+fn selector(text: &str) -> Selector {
+    if text.starts_with('{') { serde_json::from_str(text).expect(text) } else { text.into() }
+}
+
+fn policy(cgroup: Pattern, given: &[&[&str]], mode: Mode) -> Policy {
+    let otherwise = Otherwise::of(mode.into(), None).expect("every mode has one");
+    Policy { cgroup, groups: groups(given), otherwise, mode }
 }
 
 fn example_policies() -> Vec<Policy> {
+    let uplinks = ["wan0", r#"{"kind":"explicit","internet":true}"#, r#"{"interface":"wwan0"}"#];
+    let unit = Pattern::unit("browser-*.scope").expect("a unit");
     vec![
-        policy("/system.slice/backup.service", &[&["isp-b.example.net"]], Mode::Strict),
-        policy(
-            "/user.slice",
-            &[&["corp.example.com"], &["isp-a.example.net", "isp-b.example.net"]],
-            Mode::Prefer,
-        ),
+        policy(path("/system.slice/backup-*.service"), &[&["isp-b.example.net"]], Mode::Strict),
+        Policy {
+            otherwise: Otherwise::Default,
+            ..policy(unit, &[&["corp.example.com"], &uplinks], Mode::Prefer)
+        },
     ]
 }
 
@@ -46,7 +62,7 @@ fn the_example() {
 /// The list of known keys comes from the error for an unknown one.
 #[test]
 fn the_example_has_every_key() {
-    for section in ["", "[limits]\n", "[interface.x]\n", "[[policy]]\n"] {
+    for section in ["", "[limits]\n", "[interface.x]\n", "[group.x]\n", "[[policy]]\n"] {
         let problem = Config::parse(&format!("{section}nope = 1")).expect_err("unknown");
         let known: Vec<&str> = problem.message.split('`').skip(3).step_by(2).collect();
         assert!(!known.is_empty(), "{}", problem.message);
@@ -64,7 +80,7 @@ fn the_example_has_every_key() {
 fn values() {
     let base = Config::default;
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
-    let limits = Limits { pvds: 16_384, sources: 1, decisions: ENTRIES_MAX };
+    let limits = Limits { pvds: 16_384, sources: 1, decisions: ENTRIES_MAX, policies: 65_536 };
     for (text, expected) in [
         ("mode = 'observe'", Config { mode: Mode::Observe, ..base() }),
         ("mode = 'strict'", Config { mode: Mode::Strict, ..base() }),
@@ -76,11 +92,14 @@ fn values() {
             Config { cgroup: Some("/sys/fs/cgroup/unified".into()), ..base() },
         ),
         ("state_dir = '/tmp/mif'", Config { state_dir: "/tmp/mif".into(), ..base() }),
-        ("limits = { pvds = 16384, sources = 1, decisions = 16777216 }", Config { limits, ..base() }),
+        (
+            "limits = { pvds = 16384, sources = 1, decisions = 16777216, policies = 65536 }",
+            Config { limits, ..base() },
+        ),
         ("foreign_rules = 'ignore'", Config { foreign_rules: ForeignRules::Ignore, ..base() }),
         (
             "[[policy]]\ncgroup = '//a/b/'\npvds = ['x']\nmode = 'observe'",
-            Config { policies: vec![policy("/a/b", &[&["x"]], Mode::Observe)], ..base() },
+            Config { policies: vec![policy(path("/a/b"), &[&["x"]], Mode::Observe)], ..base() },
         ),
     ] {
         assert_eq!(Config::parse(text), Ok(expected), "{text}");
@@ -112,18 +131,28 @@ fn mistakes() {
         ("bpffs = 'sys/fs/bpf'", 1, 9, &["`sys/fs/bpf` is no absolute path"]),
         ("[limits]\npvds = 0", 2, 8, &["0 is out of range", "1 to 16384"]),
         ("[limits]\npvds = 16385", 2, 8, &["16385 is out of range"]),
+        ("[limits]\npolicies = 65537", 2, 12, &["65537 is out of range", "1 to 65536"]),
         ("[limits]\nsources = -5", 2, 11, &["-5 is out of range", "1 to 16777216"]),
         ("[[policy]]\ncgroup = 'a'\npvds = ['x']", 2, 10, &["`a` is no cgroup"]),
         ("[[policy]]\ncgroup = '/a/../b'\npvds = ['x']", 2, 10, &["`/a/../b` is no cgroup"]),
         // Values that do not go together, or lack something.
         ("interfaces = ['a']\nignore_interfaces = ['b', 'a']", 2, 27, &["`a` stands in interfaces and in"]),
-        ("[[policy]]\npvds = ['x']", 1, 1, &["missing field `cgroup`"]),
+        ("[[policy]]\npvds = ['x']", 1, 1, &["a policy of nobody", "cgroup = ", "unit = "]),
+        (
+            "[[policy]]\ncgroup = '/a'\nunit = 'a.service'\npvds = ['x']",
+            3,
+            8,
+            &["cgroup and unit in one policy"],
+        ),
+        ("[[policy]]\nunit = 'a'\npvds = ['x']", 2, 8, &["`a` is no systemd unit"]),
+        ("[[policy]]\ncgroup = '/a[b'\npvds = ['x']", 2, 10, &["`a[b` is no pattern"]),
         ("[[policy]]\ncgroup = '/a'", 2, 10, &["a policy without PvDs", "pvds = "]),
         ("[[policy]]\ncgroup = '/a'\npvds = ['x']\ngroups = [['x']]", 4, 10, &["pvds and groups"]),
         ("[[policy]]\ncgroup = '/a'\npvds = []", 3, 8, &["an empty group"]),
-        ("[[policy]]\ncgroup = '/a'\ngroups = [['x'], []]", 3, 10, &["an empty group"]),
-        ("[[policy]]\ncgroup = '/a'\ngroups = [['x'], ['x']]", 3, 10, &["`x` stands here twice"]),
-        ("[[policy]]\ncgroup = '/a'\npvds = ['']", 3, 8, &["an empty PvD ID"]),
+        ("[[policy]]\ncgroup = '/a'\ngroups = [['x'], []]", 3, 18, &["an empty group"]),
+        ("[[policy]]\ncgroup = '/a'\ngroups = []", 3, 10, &["an empty group"]),
+        ("[[policy]]\ncgroup = '/a'\ngroups = [['x'], ['x']]", 3, 19, &["`x` stands here twice"]),
+        ("[[policy]]\ncgroup = '/a'\npvds = ['']", 3, 9, &["an empty name"]),
         (
             "[[policy]]\ncgroup = '/a'\npvds = ['x']\n[[policy]]\ncgroup = '/a/'\npvds = ['y']",
             5,
@@ -139,6 +168,103 @@ fn mistakes() {
         for word in says {
             assert!(problem.message.contains(word), "{text}: `{word}` is missing in: {problem}");
         }
+    }
+}
+
+#[test]
+fn selectors() {
+    for (text, expected) in [
+        ("'wan0'", "wan0"),
+        ("'wan0/fe80::1'", "wan0/fe80::1"),
+        ("{ kind = 'explicit' }", r#"{"kind":"explicit"}"#),
+        ("{ kind = 'ipv4', interface = 'wan0' }", r#"{"kind":"ipv4","interface":"wan0"}"#),
+        ("{ name = 'a.example', internet = false }", r#"{"name":"a.example","internet":false}"#),
+        ("{ id = 'wan0' }", r#"{"id":"wan0"}"#),
+    ] {
+        let config = Config::parse(&format!("[[policy]]\ncgroup = '/a'\npvds = [{text}]")).expect(text);
+        assert_eq!(config.policies[0].groups, [[selector(expected)]], "{text}");
+    }
+    for (text, column, says) in [
+        ("{}", 9, &["a selector without conditions"][..]),
+        ("1", 9, &["invalid type: integer `1`", "the name of a PvD or an interface, or a table"]),
+        ("'a', { colour = 'red' }", 16, &["unknown field `colour`", "`kind`", "`group`"]),
+        ("{ kind = 'wireless' }", 18, &["`wireless` is no kind of PvD"]),
+        ("{ kind = 1 }", 18, &["integer `1`", "expected a string"]),
+        ("{ interface = 'a b' }", 23, &["`a b` is no interface name"]),
+        ("{ internet = 'yes' }", 22, &["string \"yes\"", "expected a boolean"]),
+        ("{ group = 'x', kind = 'ipv4' }", 9, &["group and conditions in one selector"]),
+    ] {
+        let text = format!("[[policy]]\ncgroup = '/a'\npvds = [{text}]");
+        let problem = Config::parse(&text).expect_err(&text);
+        assert_eq!((problem.line, problem.column), (3, column), "{text}: {problem}");
+        for word in says {
+            assert!(problem.message.contains(word), "{text}: `{word}` is missing in: {problem}");
+        }
+    }
+}
+
+#[test]
+fn named_groups() {
+    let text = "[group.a]\npvds = ['wan0', { group = 'b' }]\n[group.b]\npvds = [{ kind = 'ipv4' }, 'wan0']\n\
+                [[policy]]\ncgroup = '/a'\ngroups = [[{ group = 'a' }, 'wan1'], [{ group = 'b' }]]";
+    let config = Config::parse(text).expect("right");
+    let ipv4 = r#"{"kind":"ipv4"}"#;
+    assert_eq!(config.policies[0].groups, groups(&[&["wan0", ipv4, "wan1"], &[ipv4, "wan0"]]));
+
+    let policy = |group: &str| format!("[[policy]]\ncgroup = '/a'\npvds = [{{ group = '{group}' }}]\n");
+    for (text, line, column, says) in [
+        (policy("x"), 3, 9, &["there is no group `x`", "there are none"][..]),
+        (
+            format!("{}[group.a]\npvds = ['wan0']\n[group.b]\npvds = ['wan1']", policy("x")),
+            3,
+            9,
+            &["there is no group `x`", "`a`, `b`"],
+        ),
+        // Also where no policy names the group.
+        ("[group.a]\npvds = []".to_owned(), 2, 8, &["an empty group"]),
+        ("[group.a]\npvds = [{ group = 'a' }]".to_owned(), 2, 9, &["a group within itself: `a` has `a`"]),
+        (
+            "[group.a]\npvds = [{ group = 'b' }]\n[group.b]\npvds = ['wan0',\n{ group = 'c' }]\n\
+             [group.c]\npvds = [{ group = 'b' }]"
+                .to_owned(),
+            7,
+            9,
+            &["a group within itself: `b` has `c` has `b`"],
+        ),
+        ("[group.a]\ngroups = [['wan0']]".to_owned(), 2, 1, &["unknown field `groups`", "`pvds`"]),
+        ("[group.a]".to_owned(), 1, 1, &["missing field `pvds`"]),
+    ] {
+        let problem = Config::parse(&text).expect_err(&text);
+        assert_eq!((problem.line, problem.column), (line, column), "{text}: {problem}");
+        for word in says {
+            assert!(problem.message.contains(word), "{text}: `{word}` is missing in: {problem}");
+        }
+    }
+}
+
+#[test]
+fn what_follows_the_last_group() {
+    let parse = |rest: &str| Config::parse(&format!("[[policy]]\ncgroup = '/a'\npvds = ['x']\n{rest}"));
+    for (rest, mode, otherwise) in [
+        ("", Mode::Strict, Otherwise::Refuse),
+        ("otherwise = 'refuse'", Mode::Strict, Otherwise::Refuse),
+        ("otherwise = 'kernel'", Mode::Prefer, Otherwise::Kernel),
+        ("otherwise = 'default'", Mode::Prefer, Otherwise::Default),
+        ("mode = 'prefer'", Mode::Prefer, Otherwise::Kernel),
+        ("mode = 'observe'\notherwise = 'default'", Mode::Observe, Otherwise::Default),
+    ] {
+        let policy = parse(rest).expect(rest).policies.remove(0);
+        assert_eq!((policy.mode, policy.otherwise), (mode, otherwise), "{rest}");
+    }
+    for (rest, line, column, says) in [
+        ("mode = 'strict'\notherwise = 'kernel'", 5, 13, "strict refuses what no group reaches"),
+        ("mode = 'strict'\notherwise = 'default'", 5, 13, "strict refuses what no group reaches"),
+        ("mode = 'prefer'\notherwise = 'refuse'", 5, 13, "prefer refuses nothing"),
+        ("otherwise = 'wait'", 4, 13, "`wait` is not known here, expected `refuse`, `kernel` or `default`"),
+    ] {
+        let problem = parse(rest).expect_err(rest);
+        assert_eq!((problem.line, problem.column), (line, column), "{rest}: {problem}");
+        assert!(problem.message.contains(says), "{rest}: {problem}");
     }
 }
 

@@ -9,7 +9,7 @@ use mif_core::{
 };
 use tracing::{debug, warn};
 
-use super::{accept_ra, journal::Heard, run::Daemon};
+use super::{accept_ra, hierarchy::News, journal::Heard, run::Daemon};
 use crate::{
     clock,
     config::Named,
@@ -75,6 +75,46 @@ impl Daemon<'_> {
         if complete && !self.synchronised {
             self.synchronise(now);
         }
+    }
+
+    /// Cgroups came or went.
+    pub(super) fn cgroups(&mut self, news: Vec<News>) {
+        for news in news {
+            let policies = &mut self.owner.policies;
+            let changed = match news {
+                News::Appeared { path, below_root, id } => {
+                    debug!("cgroup {} ({id}) appeared", path.display());
+                    policies.appeared(&path, &below_root, id)
+                }
+                News::Gone { id } => {
+                    debug!("cgroup {id} is gone");
+                    policies.gone(id)
+                }
+                News::Blind(why) => {
+                    warn!("{}", blind(&why));
+                    self.blind = Some(why);
+                    false
+                }
+                News::Lost => {
+                    self.refuse("cgroup-events-lost", 1);
+                    false
+                }
+            };
+            if changed {
+                self.owner.policies_changed();
+            }
+        }
+        self.state_is_stale(clock::now());
+    }
+
+    /// What is wrong now with policies: cgroups that are not seen, or that found no room.
+    pub(super) fn policy_problems(&self) -> impl Iterator<Item = String> {
+        let without_room = self.owner.policies.without_room().map(|(count, first)| {
+            let most = self.options.sizes.policies;
+            let first = first.display();
+format!("cgroups without the policy that is configured for them: {count}, such as {first}; the tables hold {most} policies; raise limits.policies and restart the daemon")
+        });
+        self.blind.as_deref().map(blind).into_iter().chain(without_room)
     }
 
     /// The first dump is complete: hear again what routers said before this start, then what they said meanwhile.
@@ -164,4 +204,8 @@ impl Daemon<'_> {
         *self.refused.entry(what.to_owned()).or_default() += count;
         self.state_is_stale(clock::now());
     }
+}
+
+fn blind(why: &str) -> String {
+    format!("cgroups that appear from now on may go without the policy that is configured for them: {why}")
 }

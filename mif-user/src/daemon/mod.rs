@@ -3,6 +3,7 @@
 //! * [`run()`]: start, the loop, the end; `intake`: what comes in; `report`: what goes out beside the maps.
 //! * [`owner`]: the state of that task.
 //! * [`filter`]: which interfaces are ours.
+//! * [`hierarchy`]: cgroups that come and go.
 //! * [`soliciting`]: Router Solicitations, interface by interface.
 //! * [`journal`]: the Router Advertisements kept for the next start.
 //! * [`server`]: the control socket; [`watch`]: what watchers are told.
@@ -13,11 +14,12 @@ use crate::{
     config::{Config, ForeignRules, Named},
     kernel::{attach::TcBackend, object::Sizes},
     mode::Mode,
-    policy::Groups,
+    policy::{Configured, Terms},
 };
 
 mod accept_ra;
 pub mod filter;
+pub mod hierarchy;
 mod intake;
 pub mod journal;
 pub mod owner;
@@ -56,8 +58,8 @@ pub struct Options {
     pub sizes: Sizes,
     /// How to attach tc.
     pub tc: TcBackend,
-    /// Policies of the configuration file.
-    pub policies: Vec<ConfiguredPolicy>,
+    /// Policies of the configuration file, in its order.
+    pub policies: Vec<Configured>,
     /// Remove everything at the end.
     pub detach_on_exit: bool,
 }
@@ -71,10 +73,9 @@ impl Options {
         };
         let merge_ipv4 = config.interface.iter().filter_map(merged).collect();
         let metric = |(name, interface): (String, crate::config::Interface)| Some((name, interface.metric?));
-        let policy = |policy: crate::config::Policy| ConfiguredPolicy {
-            cgroup: policy.cgroup.into(),
-            groups: policy.groups,
-            mode: policy.mode.into(),
+        let policy = |policy: crate::config::Policy| {
+            let crate::config::Policy { cgroup, groups, otherwise, mode } = policy;
+            Configured { cgroup, terms: Terms { groups, otherwise, mode: mode.into() } }
         };
         let named_interfaces = config.named_interfaces();
         Self {
@@ -93,21 +94,11 @@ impl Options {
                 pvds: config.limits.pvds + 1,
                 sources: config.limits.sources,
                 decisions: config.limits.decisions,
+                policies: config.limits.policies,
             },
             tc: TcBackend::default(),
             policies: config.policies.into_iter().map(policy).collect(),
             detach_on_exit,
         }
     }
-}
-
-/// A policy of the configuration file.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ConfiguredPolicy {
-    /// The cgroup's directory, or its path below the cgroup2 root.
-    pub cgroup: PathBuf,
-    /// The PvDs.
-    pub groups: Groups,
-    /// How firmly.
-    pub mode: Mode,
 }

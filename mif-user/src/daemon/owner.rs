@@ -8,9 +8,9 @@ use std::{
 use mif_common::abi::{self, config_flags};
 use mif_core::{
     family::Family,
-    pvd::{Change, FindError, Preferences, PvdSet, PvdSnapshot, event::Event},
+    pvd::{Change, FindError, Groups, Preferences, PvdSet, PvdSnapshot, event::Event},
     select::{
-        compile::compile,
+        Compiler, Touched,
         diff::diff,
         tables::{Op, TableStore as _, Tables},
         world::{self, World},
@@ -23,7 +23,7 @@ use crate::{
     kernel::{maps::MapsError, pins::Installation},
     mode::Mode,
     net::netlink::RuleInfo,
-    policy::{self, Groups, Policies},
+    policy::{Content, Policies},
 };
 
 /// What the administrator decided for the whole host.
@@ -57,6 +57,10 @@ pub struct Owner {
     host: HostPolicy,
     preferences: Preferences,
     installation: Installation,
+    /// What selection goes by, as of the last commit.
+    world: World,
+    /// What the maps should hold, as of the last commit.
+    compiler: Compiler,
     /// What the maps hold.
     stored: Tables,
     foreign_rules: Vec<RuleInfo>,
@@ -68,7 +72,14 @@ pub struct Owner {
     /// Whose counters are in each place.
     counted: BTreeMap<abi::PvdIndex, String>,
     changes: Vec<Change>,
+    /// PvDs, rules or views differ from what the maps hold.
     changed: bool,
+    /// Policies differ.
+    policies_changed: bool,
+    /// What the views were made of at the last commit.
+    contents: BTreeMap<u32, Content>,
+    /// What POLICY holds.
+    stored_policies: BTreeMap<u64, abi::Policy>,
 }
 
 impl Owner {
@@ -85,12 +96,15 @@ impl Owner {
         counted: BTreeMap<abi::PvdIndex, String>,
     ) -> Result<Self, MapsError> {
         let stored = installation.maps.load()?;
+        let stored_policies = installation.maps.policies()?.into_iter().collect();
         Ok(Self {
             set,
             policies,
             host,
             preferences,
             installation,
+            world: World::default(),
+            compiler: Compiler::default(),
             stored,
             foreign_rules: Vec::new(),
             problems: Vec::new(),
@@ -99,6 +113,9 @@ impl Owner {
             counted,
             changes: Vec::new(),
             changed: true,
+            policies_changed: true,
+            contents: BTreeMap::new(),
+            stored_policies,
         })
     }
 
@@ -137,7 +154,7 @@ impl Owner {
 
     /// A policy was attached or detached.
     pub fn policies_changed(&mut self) {
-        self.changed = true;
+        self.policies_changed = true;
     }
 
     /// Everything known of the PvDs.
@@ -186,49 +203,67 @@ impl Owner {
         self.with_default_router.clone()
     }
 
-    /// The ids of the PvDs that a command named by id, index or beginning of the id.
+    /// What the words of a command mean: see [`mif_core::pvd::selector::Roster::resolve`].
     ///
     /// # Errors
-    /// When a name fits none, or several.
+    /// When a word means no PvD, or several.
     pub fn resolve(&self, groups: Groups) -> Result<Groups, FindError> {
-        let id = |name: String| {
-            let index = self.set.find(&name)?;
-            Ok(self.set.id_of(index).unwrap_or(name))
-        };
-        groups.into_iter().map(|group| group.into_iter().map(id).collect()).collect()
+        // Which of them offer a default route is not asked.
+        let roster = self.set.roster(&World::default());
+        let group = |group: Vec<_>| group.into_iter().map(|selector| roster.resolve(selector)).collect();
+        groups.into_iter().map(group).collect()
     }
 
     /// Brings the maps to what the PvDs, the policies and the host's rules say now. If the maps cannot hold it, they
     /// are brought back to what they held: the old tables stay in force, and [`Owner::problems`] says why.
     pub fn commit(&mut self, now: Time) -> Committed {
-        if !std::mem::take(&mut self.changed) {
+        let policies_changed = std::mem::take(&mut self.policies_changed);
+        let contents = self.policies.contents();
+        if !self.changed && !policies_changed {
             return Committed::default();
         }
+        if !self.changed && self.contents == contents {
+            return self.commit_policies();
+        }
         self.problems.clear();
-        let set = &self.set;
-        self.preferences.views = self.policies.views(|origin, id| match origin {
-            // The administrator wrote it before the PvD was there, perhaps only the interface's name.
-            policy::Origin::Config => set.find(id).ok(),
-            // The id of a PvD that existed: no other one may take its place.
-            policy::Origin::Command => set.find_exact(id),
-        });
-        let world = self.set.world(now, &self.preferences);
-        self.with_default_router = with_default_router(&world);
-        let wanted = compile(&world);
-        self.attach_interfaces(&wanted);
+        let touched = self.set.refresh(&mut self.world, now, &self.preferences);
+        self.world.views = if contents.is_empty() {
+            Vec::new()
+        } else {
+            let roster = self.set.roster(&self.world);
+            contents.iter().map(|(id, content)| content.view(*id, &roster)).collect()
+        };
+        self.with_default_router = with_default_router(&self.world);
+        self.compiler.update(&self.world, &Touched::Pvds(touched));
+        self.attach_interfaces();
         self.clear_counts();
-        let ops = diff(&self.stored, &wanted);
-        let known = next_hops(&self.stored);
-        let new_next_hops = next_hops(&wanted).difference(&known).copied().collect();
+        let ops = diff(&self.stored, self.compiler.tables());
+        let new_next_hops = new_next_hops(&self.stored, &ops);
         // What does not depend on the tables must not wait for them: whether somebody else routes by policy, above all.
-        let error = self.store(&ops, wanted).and(self.store_config()).err().map(|error| {
+        let error = self.store(&ops).and(self.store_config()).err().map(|error| {
             error!("the old tables stay in force: {error}");
             format!("the old tables stay in force: {error}")
         });
         self.problems.extend(error.clone());
         // Tried again with whatever happens next.
         self.changed = error.is_some();
+        if error.is_none() {
+            self.contents = contents;
+            self.policies.stored();
+        }
         Committed { operations: ops.len(), new_next_hops, error }
+    }
+
+    /// The views are as they were: a cgroup that has come or gone needs nothing else.
+    fn commit_policies(&mut self) -> Committed {
+        let stored = self.store_policies().and(self.store_config());
+        let error = stored.err().map(|error| {
+            error!("the policies are not all in force: {error}");
+            format!("the policies are not all in force: {error}")
+        });
+        self.problems.extend(error.clone());
+        self.changed = error.is_some();
+        Committed { error, ..Committed::default() }
     }
 
     /// A PvD that takes the place of another one does not take its counters.
@@ -260,7 +295,7 @@ impl Owner {
 
     /// Puts first, then the policies that need them, then deletions: no cgroup ever looks into a view that is not
     /// complete.
-    fn store(&mut self, ops: &[Op], wanted: Tables) -> Result<(), MapsError> {
+    fn store(&mut self, ops: &[Op]) -> Result<(), MapsError> {
         let is_deletion = |op: &&Op| {
             matches!(
                 op,
@@ -284,7 +319,13 @@ impl Owner {
             ops.iter().filter(is_deletion).try_for_each(|op| self.installation.maps.apply(op))
         });
         // After a failure on the way the maps themselves say what they hold.
-        self.stored = if deleted.is_ok() { wanted } else { self.installation.maps.load()? };
+        if deleted.is_ok() {
+            for op in ops {
+                self.stored.apply(op);
+            }
+        } else {
+            self.stored = self.installation.maps.load()?;
+        }
         deleted
     }
 
@@ -316,9 +357,9 @@ impl Owner {
         }
     }
 
+    /// Removes policies, then adds some: in this order there is room. One that does not fit leaves the others in force.
     fn store_policies(&mut self) -> Result<(), MapsError> {
         let maps = &mut self.installation.maps;
-        let stored: BTreeMap<u64, abi::Policy> = maps.policies()?.into_iter().collect();
         let wanted: BTreeMap<u64, abi::Policy> = self
             .policies
             .iter()
@@ -327,15 +368,25 @@ impl Owner {
                 (policy.cgroup_id, abi::Policy { view: policy.view, mode })
             })
             .collect();
-        for (cgroup, policy) in &wanted {
-            if stored.get(cgroup) != Some(policy) {
-                maps.set_policy(*cgroup, *policy)?;
+        let mut result = Ok(());
+        let unwanted: Vec<u64> =
+            self.stored_policies.keys().filter(|cgroup| !wanted.contains_key(cgroup)).copied().collect();
+        for cgroup in unwanted {
+            match maps.remove_policy(cgroup) {
+                Ok(_) => drop(self.stored_policies.remove(&cgroup)),
+                Err(error) => result = result.and(Err(error)),
             }
         }
-        for cgroup in stored.keys().filter(|cgroup| !wanted.contains_key(cgroup)) {
-            maps.remove_policy(*cgroup)?;
+        for (cgroup, policy) in wanted {
+            if self.stored_policies.get(&cgroup) == Some(&policy) {
+                continue;
+            }
+            match maps.set_policy(cgroup, policy) {
+                Ok(()) => drop(self.stored_policies.insert(cgroup, policy)),
+                Err(error) => result = result.and(Err(error)),
+            }
         }
-        Ok(())
+        result
     }
 
     fn store_config(&mut self) -> Result<(), MapsError> {
@@ -369,9 +420,10 @@ impl Owner {
     }
 
     /// tc egress sits on every interface of a PvD: a packet of one PvD can only leave wrongly by another's.
-    fn attach_interfaces(&mut self, wanted: &Tables) {
+    fn attach_interfaces(&mut self) {
+        let pvds = &self.compiler.tables().pvds;
         let interfaces: BTreeSet<u32> =
-            wanted.pvds.values().map(|pvd| pvd.ifindex).filter(|ifindex| *ifindex != 0).collect();
+            pvds.values().map(|pvd| pvd.ifindex).filter(|ifindex| *ifindex != 0).collect();
         self.unattached.retain(|ifindex, _| interfaces.contains(ifindex));
         for ifindex in interfaces {
             match self.installation.attach_interface(ifindex) {
@@ -398,13 +450,26 @@ fn with_default_router(world: &World) -> BTreeSet<u32> {
     world.pvds.iter().filter(offers_default).map(|pvd| pvd.ifindex).collect()
 }
 
-/// The routers that tables name, each with its interface.
-fn next_hops(tables: &Tables) -> BTreeSet<(u32, Ipv6Addr)> {
-    let of_sources = tables.sources.values().map(|source| (source.ifindex, source.next_hop));
-    let of_decisions = tables.decisions.values().map(|decision| (decision.ifindex, decision.next_hop));
-    of_sources
-        .chain(of_decisions)
+/// The routers that changes name and the tables before do not, each with its interface.
+fn new_next_hops(before: &Tables, ops: &[Op]) -> BTreeSet<(u32, Ipv6Addr)> {
+    let named = |op: &Op| match op {
+        Op::PutSource(_, source) => Some((source.ifindex, source.next_hop)),
+        Op::PutDecision(.., decision) => Some((decision.ifindex, decision.next_hop)),
+        _ => None,
+    };
+    let mut new: BTreeSet<(u32, Ipv6Addr)> = ops
+        .iter()
+        .filter_map(named)
         .filter(|(_, next_hop)| !next_hop.is_unspecified())
         .map(|(ifindex, next_hop)| (ifindex, next_hop.into()))
-        .collect()
+        .collect();
+    let of_sources = before.sources.values().map(|source| (source.ifindex, source.next_hop));
+    let of_decisions = before.decisions.values().map(|decision| (decision.ifindex, decision.next_hop));
+    for (ifindex, next_hop) in of_sources.chain(of_decisions) {
+        if new.is_empty() {
+            break;
+        }
+        new.remove(&(ifindex, next_hop.into()));
+    }
+    new
 }

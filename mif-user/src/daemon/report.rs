@@ -6,14 +6,15 @@ use std::{
     time::Duration,
 };
 
-use mif_core::time::Time;
+use mif_core::{pvd::Groups, time::Time};
 use tracing::{debug, warn};
 
-use super::{run::Daemon, watch::Names};
+use super::{hierarchy::Follow, run::Daemon, watch::Names};
 use crate::{
     clock,
     control::{Notice, Reply, Request},
-    policy,
+    mode::{Mode, Otherwise},
+    policy::Terms,
     state::{FORMAT, Link, State},
 };
 
@@ -51,23 +52,51 @@ impl Daemon<'_> {
     pub(super) fn request(&mut self, request: Request) -> Reply {
         match request {
             Request::Watch => Reply::Watching,
-            Request::Attach { cgroup, groups, mode } => {
-                if let Some(outside) = self.outside(&cgroup) {
-                    return Reply::Refused(outside);
-                }
-                let groups = match self.owner.resolve(groups) {
-                    Ok(groups) => groups,
-                    Err(error) => return Reply::Refused(error.to_string()),
-                };
-                match self.owner.policies.attach(&cgroup, groups, mode, policy::Origin::Command) {
-                    Ok(policy) => self.in_force(Reply::Policy(policy)),
-                    Err(error) => Reply::Refused(error.to_string()),
-                }
+            Request::Attach { cgroup, groups, otherwise, mode } => {
+                self.attach(&cgroup, groups, otherwise, mode).unwrap_or_else(Reply::Refused)
             }
             Request::Detach { cgroup } => match self.owner.policies.detach(&cgroup) {
-                Ok(policy) => self.in_force(Reply::Policy(policy)),
+                Ok(policy) => {
+                    self.follow(&policy.cgroup, None);
+                    self.in_force().map_or(Reply::Policy(policy), Reply::Refused)
+                }
                 Err(error) => Reply::Refused(error.to_string()),
             },
+        }
+    }
+
+    /// Gives a cgroup a policy; what the tables do not hold is not kept either, so that it is in nobody's way.
+    fn attach(
+        &mut self,
+        cgroup: &Path,
+        groups: Groups,
+        otherwise: Option<Otherwise>,
+        mode: Mode,
+    ) -> Result<Reply, String> {
+        if let Some(outside) = self.outside(cgroup) {
+            return Err(outside);
+        }
+        let groups = self.owner.resolve(groups).map_err(|error| error.to_string())?;
+        let otherwise = Otherwise::of(mode, otherwise).map_err(|error| format!("otherwise: {error}"))?;
+        let terms = Terms { groups, otherwise, mode };
+        let attached = self.owner.policies.attach(cgroup, terms).map_err(|error| error.to_string())?;
+        let policy = attached.policy.clone();
+        if let Some(error) = self.in_force() {
+            if let Err(error) = self.owner.policies.take_back(attached) {
+                warn!("{error}");
+            }
+            self.in_force();
+            return Err(error);
+        }
+        self.follow(&policy.cgroup, Some(policy.cgroup_id));
+        Ok(Reply::Policy(policy))
+    }
+
+    /// Tells the task that watches cgroups whose end is of interest.
+    fn follow(&self, cgroup: &Path, id: Option<u64>) {
+        if let Some(follow) = &self.follow {
+            // The loop ends when that task does.
+            let _ = follow.send(Follow { path: cgroup.into(), id });
         }
     }
 
@@ -82,13 +111,13 @@ impl Daemon<'_> {
         })
     }
 
-    /// The answer once the maps say what the policies say.
-    pub(super) fn in_force(&mut self, reply: Reply) -> Reply {
+    /// Makes the maps say what the policies say; an error where they do not.
+    fn in_force(&mut self) -> Option<String> {
         let now = clock::now();
         self.owner.policies_changed();
         let committed = self.owner.commit(now);
         self.write_state(now);
-        committed.error.map_or(reply, Reply::Refused)
+        committed.error
     }
 
     pub(super) fn write_state(&mut self, now: Time) {
@@ -104,6 +133,8 @@ impl Daemon<'_> {
         let mut refused = self.refused.clone();
         refused
             .extend(self.owner.set.refused().iter().map(|(reason, count)| (reason.name().to_owned(), count)));
+        let without_room = self.owner.policies.refused();
+        refused.extend((without_room > 0).then(|| ("policy-without-room".to_owned(), without_room)));
         let state = State {
             format: FORMAT,
             pid: std::process::id(),
@@ -115,9 +146,11 @@ impl Daemon<'_> {
             links: self.links.values().map(link).collect(),
             pvds: self.owner.snapshot(now),
             policies: self.owner.policies.iter().cloned().collect(),
+            waiting: self.owner.policies.waiting(),
             refused,
             problems: self
                 .absent_interfaces()
+                .chain(self.policy_problems())
                 .chain(self.warnings.iter().chain(self.owner.problems()).cloned())
                 .collect(),
         };

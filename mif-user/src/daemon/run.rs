@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::{
     Options,
     filter::Filter,
+    hierarchy::{Follow, Hierarchy},
     journal::Journal,
     owner::{HostPolicy, Owner},
     server::{self, Call},
@@ -37,7 +38,7 @@ use crate::{
         netlink::Monitor,
         ra::{RaMessage, RaSocket},
     },
-    policy::{self, Policies},
+    policy::{Caps, Configured, Policies},
     state::State,
 };
 
@@ -89,6 +90,12 @@ pub(super) struct Daemon<'a> {
     pub(super) owner: Owner,
     /// The cgroup that the hooks are attached to.
     pub(super) attached_cgroup: PathBuf,
+    /// Until its task has it.
+    hierarchy: Option<Hierarchy>,
+    /// Why cgroups that appear may go unseen.
+    pub(super) blind: Option<String>,
+    /// Tells the task which cgroups have a policy by command.
+    pub(super) follow: Option<mpsc::UnboundedSender<Follow>>,
     pub(super) filter: Filter,
     pub(super) soliciting: Soliciting,
     pub(super) journal: Journal,
@@ -115,17 +122,25 @@ impl<'a> Daemon<'a> {
     fn start(options: &'a Options, installation: Installation, cgroup: PathBuf) -> Result<Self> {
         let attached_cgroup = cgroup.canonicalize().context("cannot look at the cgroup")?;
         let mut warnings = Vec::new();
-        let (mut policies, warning) = Policies::load(&options.state_dir);
+        let caps = Caps { policies: options.sizes.policies, ..Caps::default() };
+        let (mut policies, warning) = Policies::load(&options.state_dir, caps);
         warnings.extend(warning);
+        let root = mounts::cgroup2()?.canonicalize().context("cannot look at cgroup2")?;
+        let configured: Vec<Configured> = options.policies.iter().map(|policy| policy.below(&root)).collect();
+        warnings.extend(policies.configure(configured.clone()));
         let (journal, warning) = Journal::open(&options.state_dir);
         warnings.extend(warning);
-        for policy in &options.policies {
-            let cgroup = below_cgroup2(&policy.cgroup);
-            let attached =
-                policies.attach(&cgroup, policy.groups.clone(), policy.mode, policy::Origin::Config);
-            if let Err(error) = attached {
-                warnings
-                    .push(format!("the configured policy of {} is not in force: {error}", cgroup.display()));
+        let patterns = configured.iter().map(|policy| policy.cgroup.clone()).collect();
+        let follow =
+            policies.iter().map(|policy| Follow { path: policy.cgroup.clone(), id: Some(policy.cgroup_id) });
+        let (hierarchy, news) = Hierarchy::open(&attached_cgroup, &root, patterns, follow.collect());
+        for policy in &configured {
+            if !hierarchy.can_match(&policy.cgroup) {
+                warnings.push(format!(
+                    "the configured policy of {} is not in force: no such cgroup can be in {}, which the daemon is attached to",
+                    policy.cgroup,
+                    attached_cgroup.display()
+                ));
             }
         }
         for warning in &warnings {
@@ -152,9 +167,12 @@ impl<'a> Daemon<'a> {
             }
         }
         let preferences = Preferences { metrics: options.metrics.clone(), views: Vec::new() };
-        Ok(Self {
+        let mut daemon = Self {
             options,
             attached_cgroup,
+            hierarchy: Some(hierarchy),
+            blind: None,
+            follow: None,
             owner: Owner::new(set, policies, host, preferences, installation, counted)?,
             filter: Filter::new(&options.interfaces, &options.ignore_interfaces),
             soliciting: Soliciting::default(),
@@ -170,7 +188,9 @@ impl<'a> Daemon<'a> {
             state_due: None,
             state_written: Time(0),
             notices: broadcast::Sender::new(NOTICES),
-        })
+        };
+        daemon.cgroups(news);
+        Ok(daemon)
     }
 
     /// The loop.
@@ -192,6 +212,11 @@ impl<'a> Daemon<'a> {
         let _cleanup = server::Cleanup(path);
         let (calls, mut requests) = mpsc::channel(CHANNEL_MESSAGES);
         tokio::spawn(server::serve(listener, calls, self.notices.clone()));
+        let (news, mut cgroups) = mpsc::channel(CHANNEL_MESSAGES);
+        let (follow, followed) = mpsc::unbounded_channel();
+        self.follow = Some(follow);
+        let hierarchy = self.hierarchy.take().context("the hierarchy has a task already")?;
+        let mut watching = tokio::spawn(hierarchy.run(news, followed));
         let mut timer = Timer::new()?;
         let mut ring: Option<Ring> = None;
         loop {
@@ -206,7 +231,16 @@ impl<'a> Daemon<'a> {
                     }
                     cause
                 }
-                Some(Call { request, reply }) = requests.recv() => {
+                Some(news) = cgroups.recv() => {
+                    let cause = clock::now();
+                    self.cgroups(news);
+                    while let Ok(news) = cgroups.try_recv() {
+                        self.cgroups(news);
+                    }
+                    cause
+                }
+                // Before the first dump is complete nobody knows what a request is about, and no table may change.
+                Some(Call { request, reply }) = requests.recv(), if self.synchronised => {
                     let cause = clock::now();
                     if matches!(request, Request::Watch) && ring.is_none() {
                         ring = Ring::open(&self.options.pins).map_err(|error| warn!("no kernel events: {error}")).ok();
@@ -241,6 +275,10 @@ impl<'a> Daemon<'a> {
                 ended = &mut following => {
                     ended??;
                     anyhow::bail!("the netlink task ended");
+                }
+                ended = &mut watching => {
+                    ended?.context("watching cgroups")?;
+                    anyhow::bail!("the task that watches cgroups ended");
                 }
             };
             self.turn(cause, &advertisements);
@@ -303,15 +341,6 @@ async fn read(ring: &mut Option<Ring>) -> std::io::Result<Vec<mif_common::abi::E
     match ring {
         Some(ring) => ring.read().await,
         None => std::future::pending().await,
-    }
-}
-
-/// A configured cgroup: a path below the cgroup2 root, or the directory itself.
-fn below_cgroup2(configured: &std::path::Path) -> PathBuf {
-    let relative = configured.strip_prefix("/").unwrap_or(configured);
-    match mounts::cgroup2() {
-        Ok(root) if !configured.starts_with(&root) => root.join(relative),
-        _ => configured.into(),
     }
 }
 

@@ -28,11 +28,18 @@ pub struct Sizes {
     pub sources: u32,
     /// Entries of the DECISION trie.
     pub decisions: u32,
+    /// Cgroups with a policy.
+    pub policies: u32,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { pvds: limits::PVDS + 1, sources: limits::SOURCES, decisions: limits::DECISIONS }
+        Self {
+            pvds: limits::PVDS + 1,
+            sources: limits::SOURCES,
+            decisions: limits::DECISIONS,
+            policies: limits::POLICIES,
+        }
     }
 }
 
@@ -65,6 +72,7 @@ pub fn load(sizes: Sizes) -> Result<Ebpf, LoadError> {
         .map_max_entries("STATS", sizes.pvds.saturating_mul(reason::COUNT))
         .map_max_entries("SOURCE", sizes.sources)
         .map_max_entries("DECISION", sizes.decisions)
+        .map_max_entries("POLICY", sizes.policies)
         .load(OBJECT)?;
     for name in CGROUP_PROGRAMS {
         let program: &mut CgroupSockAddr = program(&mut ebpf, name)?;

@@ -7,7 +7,10 @@ use std::{
     process::Stdio,
 };
 
-use mif_user::{control::Request, mode::Mode};
+use mif_user::{
+    control::Request,
+    mode::{Mode, Otherwise},
+};
 use nix::{
     sys::signal::{self, SigHandler, Signal, kill},
     unistd::Pid,
@@ -65,9 +68,9 @@ fn the_command_is_in_its_cgroup_from_the_start() {
     let asked = daemon.asked();
     assert!(
         matches!(&asked[..], [
-            Request::Attach { cgroup: attached, groups, mode: Mode::Strict },
+            Request::Attach { cgroup: attached, groups, otherwise: None, mode: Mode::Strict },
             Request::Detach { cgroup: detached },
-        ] if *attached == cgroup && *detached == cgroup && *groups == [["b"]]),
+        ] if *attached == cgroup && *detached == cgroup && *groups == [["b".into()]]),
         "{asked:?}"
     );
     assert_eq!(host.cgroups_below(), Vec::<String>::new());
@@ -158,15 +161,29 @@ fn policies_go_through_the_daemon() {
     let host = Host::new();
     let daemon = StandIn::start(&host.state_dir, None, vec![]);
     let cgroup = host.cgroup.to_str().expect("UTF-8");
-    let text = host.run(["policy", "attach", cgroup, "--pvd", "a", "--pvd", "b,c", "--mode", "strict"]).ok();
-    assert_eq!(text, format!("{cgroup} has the policy strict: a, then b or c\n"));
+    let text = host
+        .run([
+            "policy",
+            "attach",
+            cgroup,
+            "--pvd",
+            "a",
+            "--pvd",
+            "b,kind=explicit",
+            "--mode",
+            "strict",
+            "--otherwise",
+            "refuse",
+        ])
+        .ok();
+    assert_eq!(text, format!("{cgroup} has the policy strict: a, then b or kind=explicit\n"));
     host.run(["policy", "detach", cgroup]).ok();
     let asked = daemon.asked();
     assert!(
         matches!(&asked[..], [
-            Request::Attach { cgroup, groups, mode: Mode::Strict },
+            Request::Attach { cgroup, groups, otherwise: Some(Otherwise::Refuse), mode: Mode::Strict },
             Request::Detach { .. },
-        ] if *cgroup == host.cgroup && *groups == [vec!["a"], vec!["b", "c"]]),
+        ] if *cgroup == host.cgroup && *groups == [vec!["a".into()], vec!["b".into(), "kind=explicit".parse().expect("a selector")]]),
         "{asked:?}"
     );
 }

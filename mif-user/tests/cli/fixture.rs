@@ -35,7 +35,7 @@ use mif_user::{
         object::Sizes,
         pins::{Installation, Plan},
     },
-    mode::Mode,
+    mode::{Mode, Otherwise},
     policy::{self, Policy},
     state::{self, State},
 };
@@ -161,7 +161,7 @@ impl Host {
 
     /// Installs the programs, attached to this host's cgroup.
     pub fn install(&self) -> Installation {
-        let sizes = Sizes { pvds: 16, sources: 64, decisions: 64 };
+        let sizes = Sizes { pvds: 16, sources: 64, decisions: 64, ..Sizes::default() };
         Installation::start(&Plan {
             directory: self.bpffs.clone(),
             cgroup: self.cgroup.clone(),
@@ -282,6 +282,7 @@ fn state(host: &Host, cgroup_id: u64) -> State {
             cgroup: host.cgroup.clone(),
             cgroup_id,
             groups: vec![vec!["lo/fe80::b".into()]],
+            otherwise: Otherwise::Refuse,
             mode: Mode::Strict,
             view: 1,
             origin: policy::Origin::Command,
@@ -367,11 +368,12 @@ fn converse(mut stream: UnixStream, refusal: Option<&str>, notices: &[Notice], l
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line).expect("a request");
     let request: Request = serde_json::from_str(&line).expect("a request");
-    let policy = |cgroup: &Path, groups, mode| {
+    let policy = |cgroup: &Path, groups, otherwise: Option<Otherwise>, mode| {
         Reply::Policy(Policy {
             cgroup: cgroup.into(),
             cgroup_id: 0,
             groups,
+            otherwise: otherwise.unwrap_or_default(),
             mode,
             view: 1,
             origin: policy::Origin::Command,
@@ -379,8 +381,10 @@ fn converse(mut stream: UnixStream, refusal: Option<&str>, notices: &[Notice], l
     };
     let reply = match (&request, refusal) {
         (_, Some(why)) => Reply::Refused(why.into()),
-        (Request::Attach { cgroup, groups, mode }, None) => policy(cgroup, groups.clone(), *mode),
-        (Request::Detach { cgroup }, None) => policy(cgroup, vec![], Mode::Prefer),
+        (Request::Attach { cgroup, groups, otherwise, mode }, None) => {
+            policy(cgroup, groups.clone(), *otherwise, *mode)
+        }
+        (Request::Detach { cgroup }, None) => policy(cgroup, vec![], None, Mode::Prefer),
         (Request::Watch, None) => Reply::Watching,
     };
     log.lock().expect("nobody panicked").push(request);

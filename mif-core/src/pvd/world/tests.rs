@@ -128,6 +128,7 @@ fn routes() {
     let refusing = |ifindex| KernelRoute { refuses: true, ..route(ifindex, "2001:db8:bad::/48", None) };
     let slaac = || Event::Address(address(2, "2001:db8::5"));
     let kernels = || Event::Route(kernel_prefix(2, PREFIX));
+    let with_metric = |metric| Event::Route(KernelRoute { metric, ..route(2, "::/0", Some(A)) });
     let table: Vec<Row> = vec![
         ("a bridge", vec![on_link(), bridge()], vec![("eth2", vec!["fd00::/64 on-link"])]),
         ("an on-link prefix alone makes no PvD", vec![on_link()], vec![]),
@@ -159,6 +160,25 @@ fn routes() {
             "an RA's default route installed as static (NetworkManager)",
             vec![Event::Route(route(2, "::/0", Some(A))), slaac(), says(2, A, usual())],
             vec![("eth2/fe80::a", vec!["2001:db8::/64 on-link", "::/0 via fe80::a"])],
+        ),
+        (
+            "a metric for the kernel's default route, before the router has spoken to us",
+            vec![slaac(), with_metric(50), Event::Route(learnt(2, "::/0", Some(A)))],
+            vec![("eth2/fe80::a", vec!["::/0 via fe80::a"])],
+        ),
+        (
+            "the other way round",
+            vec![Event::Route(learnt(2, "::/0", Some(A))), with_metric(50), slaac()],
+            vec![("eth2/fe80::a", vec!["::/0 via fe80::a"])],
+        ),
+        (
+            "the kernel's default route goes, the administrator's stays",
+            vec![
+                Event::Route(learnt(2, "::/0", Some(A))),
+                with_metric(50),
+                Event::RouteGone(learnt(2, "::/0", Some(A))),
+            ],
+            vec![("eth2", vec!["::/0 via fe80::a"])],
         ),
         (
             "a static default route by way of another router",
@@ -242,10 +262,17 @@ fn metrics() {
         host.preferences.metrics.extend(configured.map(|metric| ("eth2".to_owned(), metric)));
         host.tell_all(routes);
         host.tell(says(2, A, usual()));
-        let pvd = host.pvd("eth2/fe80::a");
-        let found = pvd.routes.iter().find(|route| route.route.prefix.prefix_len() == 0);
-        assert_eq!(found.map(|route| route.route.metric), Some(metric), "{id}");
+        assert_eq!(metric_of_default(&host), Some(metric), "{id}");
     }
+    // As long as only the kernel knows the router.
+    let mut host = Host::new(&[2]);
+    host.tell_all([default(A, 1024, ra_protocol), default(A, 50, STATIC)]);
+    assert_eq!(metric_of_default(&host), Some(50));
+}
+
+fn metric_of_default(host: &Host) -> Option<u32> {
+    let routes = host.pvd("eth2/fe80::a").routes;
+    routes.iter().find(|route| route.route.prefix.prefix_len() == 0).map(|route| route.route.metric)
 }
 
 #[test]

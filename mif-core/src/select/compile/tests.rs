@@ -1,8 +1,14 @@
-use mif_common::{abi, decide::exempt};
+use std::collections::BTreeSet;
+
+use mif_common::{
+    abi::{self, Decision},
+    decide::exempt,
+};
 use proptest::prelude::*;
 
 use super::*;
 use crate::select::{
+    candidate::Answer,
     literal,
     testing::{
         random::{self, boundary_destinations, shuffled},
@@ -68,6 +74,56 @@ proptest! {
                     })
             });
             prop_assert_ne!(Some(decision), parent, "{:?}", key);
+        }
+    }
+}
+
+/// The PvDs that two worlds do not have in common.
+fn touched(before: &World, after: &World) -> Touched {
+    let differs = |one: &World, other: &World| -> BTreeSet<PvdIndex> {
+        one.pvds.iter().filter(|pvd| !other.pvds.contains(pvd)).map(|pvd| pvd.index).collect()
+    };
+    Touched::Pvds(&differs(before, after) | &differs(after, before))
+}
+
+/// A history of worlds: each has most of the PvDs of the one before it.
+fn history() -> impl Strategy<Value = Vec<World>> {
+    let step = (random::world(6), prop::collection::vec(prop::bool::weighted(0.7), 6), any::<(bool, bool)>());
+    prop::collection::vec(step, 1..5).prop_map(|steps| {
+        let mut worlds: Vec<World> = Vec::new();
+        for (mut world, kept, (views, addresses)) in steps {
+            if let Some(before) = worlds.last() {
+                for (place, pvd) in before.pvds.iter().enumerate().filter(|(place, _)| kept[*place]) {
+                    match world.pvds.get_mut(place) {
+                        Some(other) => *other = pvd.clone(),
+                        None => world.pvds.push(pvd.clone()),
+                    }
+                }
+                let mut seen = BTreeSet::new();
+                world.pvds.retain(|pvd| seen.insert(pvd.index));
+                if views {
+                    world.views.clone_from(&before.views);
+                }
+                if addresses {
+                    world.local_addresses.clone_from(&before.local_addresses);
+                }
+            }
+            worlds.push(world);
+        }
+        worlds
+    })
+}
+
+proptest! {
+    /// Whatever came before, the tables are those of the world.
+    #[test]
+    fn the_past_leaves_no_trace(worlds in history()) {
+        let mut compiler = Compiler::default();
+        let mut before = World::default();
+        for world in worlds {
+            compiler.update(&world, &touched(&before, &world));
+            prop_assert_eq!(compiler.tables(), &compile(&world));
+            before = world;
         }
     }
 }

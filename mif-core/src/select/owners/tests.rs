@@ -38,6 +38,26 @@ fn where_packets_of_a_source_go() {
     }
 }
 
+/// A gateway that does not answer: the other one takes over if it is in the same subnet.
+#[test]
+fn ipv4_gateways() {
+    for (advertisers, expected) in [
+        ("from 198.18.10.1", "::ffff:198.18.10.1"),
+        ("from 198.18.10.1 from 198.18.10.2", "::ffff:198.18.10.2"),
+        ("from 198.18.10.2", "::ffff:198.18.10.2"),
+    ] {
+        let text = format!(
+            "pvd 1 2\nsource 198.18.10.9/24 {advertisers}
+             route 0.0.0.0/0 via 198.18.10.1 unreachable
+             route 0.0.0.0/0 via 198.18.10.2 metric 5"
+        );
+        let sources = sources(&world(&text));
+        let next_hops: Vec<_> =
+            sources.values().map(|row| Ipv6Addr::from(row.next_hop).to_string()).collect();
+        assert_eq!(next_hops, [expected], "{text}");
+    }
+}
+
 #[test]
 fn who_carries_a_source() {
     for (text, expected) in [

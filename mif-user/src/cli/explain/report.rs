@@ -12,6 +12,7 @@ use mif_common::{
 };
 use mif_core::{
     family::{mapped, shown},
+    pvd::Groups,
     select::{destination, host::HostTables},
     time::Time,
 };
@@ -27,7 +28,7 @@ use super::{
     candidates::Choice,
     way::Way,
 };
-use crate::mode::Mode;
+use crate::mode::{Mode, Otherwise};
 
 /// What was asked, resolved.
 pub(super) struct Asked<'a> {
@@ -73,7 +74,8 @@ struct RuleReport {
     view: u32,
     mode: Mode,
     cgroup: Option<PathBuf>,
-    groups: Vec<Vec<String>>,
+    groups: Groups,
+    otherwise: Option<Otherwise>,
     foreign_rules: bool,
 }
 
@@ -144,8 +146,9 @@ pub(super) fn build(
     choice: Option<Choice>,
 ) -> Report {
     let rule = &asked.rule;
-    let policy =
-        names.state().and_then(|state| state.policies.iter().find(|policy| policy.view == rule.view));
+    // Policies of one view differ in mode and in what follows from it.
+    let policies = names.state().map(|state| state.policies.as_slice()).unwrap_or_default();
+    let policy = policies.iter().find(|policy| policy.cgroup_id == rule.cgroup && policy.view == rule.view);
     let decision = tables.decision(rule.view, &asked.destination.into());
     let owner = asked.source.and_then(|source| tables.source(&source.into()));
     let now = Time(tables.now);
@@ -158,6 +161,7 @@ pub(super) fn build(
             mode: rule.mode.into(),
             cgroup: names.cgroup_if_any(rule.cgroup),
             groups: policy.map(|policy| policy.groups.clone()).unwrap_or_default(),
+            otherwise: policy.map(|policy| policy.otherwise),
             foreign_rules: asked.foreign_rules,
         },
         bound: (asked.source.is_some() || asked.ifindex != 0).then(|| Bound {
@@ -383,7 +387,7 @@ impl fmt::Display for RuleReport {
         if let Some(cgroup) = &self.cgroup {
             write!(f, ", of {}", cgroup.display())?;
         }
-        let groups = groups_text(&self.groups);
+        let groups = groups_text(&self.groups, self.otherwise);
         if groups.is_empty() {
             write!(f, ": view {}", self.view)
         } else {

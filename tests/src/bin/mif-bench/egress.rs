@@ -1,94 +1,155 @@
-//! tc egress, by `BPF_PROG_TEST_RUN`.
+//! tc egress, by `BPF_PROG_TEST_RUN`, beside a program that does nothing.
 
-use std::net::Ipv6Addr;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use anyhow::{Context as _, Result};
 use aya::{
-    EbpfLoader, TestRun as _,
+    TestRun as _,
     programs::{SchedClassifier, TestRunOptions},
 };
-use mif_core::select::tables::{Op, TableStore as _};
+use mif_common::{Addr, abi};
+use mif_core::{
+    family::{Family, mapped, shown},
+    select::tables::{Op, TableStore as _},
+};
+use mif_tests::netns::Namespace;
+use mif_user::kernel::object::{EGRESS_PROGRAM, Sizes};
 
 use crate::{
-    report::{Report, median},
-    world::{Bench, DESTINATION},
+    Plan,
+    enforcement::Enforcement,
+    figure::{Figure, Goal, thousands},
+    lab, object,
+    population::{self, name},
+    progress::Progress,
+    report::{Report, Row},
 };
-
-/// An address of no PvD.
-const UNKNOWN: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xfffe, 0, 0, 0, 0, 1);
 
 /// The interface that the kernel gives to packets of a test run: the loopback of the namespace.
 const TEST_RUN_IFINDEX: u32 = 1;
 
-/// A packet that leaves rightly, and one of an unknown source, each beside a program that does nothing.
-pub fn measure(bench: &mut Bench, packets: u32, rounds: u32, report: &mut Report) -> Result<()> {
-    let mut installation = bench.attach()?;
-    // The test run's interface must be the source's own for the path that nearly all packets take.
-    let own = mif_common::abi::Source {
-        valid_until: mif_common::abi::FOREVER,
-        next_hop: mif_common::Addr::UNSPECIFIED,
+/// The PvD whose addresses the packets come from, and the first of those that only fill the table.
+const OWN: u32 = 0;
+const FILLERS: u32 = 1;
+
+/// Packets that leave rightly, with more and more sources in the table; and those of an unknown source.
+pub fn measure(plan: &Plan, progress: &mut Progress, report: &mut Report) -> Result<()> {
+    let most = plan.sources.iter().copied().max().unwrap_or(1);
+    let (host, cgroup) = (Namespace::new("host of packets")?, lab::cgroup()?);
+    // One for the packets of each family.
+    let sizes = Sizes { pvds: 2, sources: most + 1, decisions: 1, ..Sizes::default() };
+    let mut mif = Enforcement::new(&host, cgroup.path(), &[], sizes)?;
+    let mut noop = object::noop()?;
+    let noop: &mut SchedClassifier = noop.program_mut("noop").context("it is there")?.try_into()?;
+    let egress = SchedClassifier::from_pin(mif.program(EGRESS_PROGRAM))?;
+
+    for family in Family::ALL {
+        mif.installation.maps.apply(&Op::PutSource(population::source(family, OWN), entry()))?;
+    }
+    let (mut filled, mut first) = (FILLERS, BTreeMap::new());
+    for &sources in &plan.sources {
+        let n = format!("{} source{}", thousands(sources), if sources == 1 { "" } else { "s" });
+        progress.step(format!("tc egress, {n}: filling the table"));
+        for number in filled..sources {
+            let address = population::source(Family::Ipv6, FILLERS + number);
+            mif.installation.maps.apply(&Op::PutSource(address, entry()))?;
+        }
+        filled = sources;
+        for family in Family::ALL {
+            progress.step(format!("tc egress, {}, {n}", name(family)));
+            let packets = Packets { host: &host, noop, egress: &egress, plan, progress };
+            let from = population::source(family, OWN);
+            let mut row =
+                packets.compare(&format!("tc egress, {}, ns over a no-op", name(family)), &n, from)?;
+            // Judged by the figure itself; the ratio says whether it is flat.
+            row = row.with_goal(Goal::AtMost(60.0));
+            let base = row.mif.map(|figure| *first.entry(family).or_insert(figure.median));
+            row.ratio = row.mif.zip(base).map(|(figure, base)| figure.map(|ns| ns / base));
+            report.rows.push(row);
+        }
+    }
+    let n = format!("{} sources", thousands(filled));
+    for family in Family::ALL {
+        progress.step(format!("tc egress, {}, unknown source", name(family)));
+        let packets = Packets { host: &host, noop, egress: &egress, plan, progress };
+        let measurement = format!("tc egress, {}, unknown source, ns over a no-op", name(family));
+        report.rows.push(packets.compare(&measurement, &n, unknown(family))?);
+    }
+    Ok(())
+}
+
+/// A source of the interface that the test run's packets leave by: the path that nearly all packets take.
+fn entry() -> abi::Source {
+    abi::Source {
+        valid_until: abi::FOREVER,
+        next_hop: Addr::UNSPECIFIED,
         ifindex: TEST_RUN_IFINDEX,
         pvd: 1,
         on_link_bits: 64,
         flags: 0,
-    };
-    installation.maps.apply(&Op::PutSource(bench.source, own))?;
-    let mut noop =
-        EbpfLoader::new().load(&noop_object()?).context("loading the program that does nothing")?;
-    let noop: &mut SchedClassifier = noop.program_mut("noop").context("it has a program")?.try_into()?;
-    noop.load()?;
-    let egress = SchedClassifier::from_pin(bench.program("egress"))?;
-    for (work, from) in
-        [("tc egress, source of the interface", bench.source), ("tc egress, unknown source", UNKNOWN)]
-    {
-        let packet = packet(from);
-        let (mut without, mut with) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            without.push(nanoseconds(noop, &packet, packets)?);
-            with.push(nanoseconds(&egress, &packet, packets)?);
-        }
-        let (without, with) = (median(without), median(with));
-        report.add(work, bench.pvds, without, with, Some(with - without));
     }
-    bench.detach(installation)
 }
 
-fn nanoseconds(program: &SchedClassifier, packet: &[u8], repeat: u32) -> Result<f64> {
-    let options = TestRunOptions { data_in: Some(packet), repeat, ..TestRunOptions::default() };
-    // The kernel reports the mean of the repetitions.
-    Ok(program.test_run(options).context("BPF_PROG_TEST_RUN")?.duration.as_nanos() as f64)
+/// An address of no PvD (RFC 3849, RFC 5737).
+fn unknown(family: Family) -> Ipv6Addr {
+    match family {
+        Family::Ipv4 => mapped(Ipv4Addr::new(198, 51, 100, 1).into()),
+        Family::Ipv6 => Ipv6Addr::new(0x2001, 0xdb8, 0xfffe, 0, 0, 0, 0, 1),
+    }
 }
 
-/// An Ethernet frame with an empty UDP datagram.
+struct Packets<'a> {
+    host: &'a Namespace,
+    noop: &'a SchedClassifier,
+    egress: &'a SchedClassifier,
+    plan: &'a Plan,
+    progress: &'a Progress,
+}
+
+impl Packets<'_> {
+    fn compare(&self, measurement: &str, n: &str, from: Ipv6Addr) -> Result<Row> {
+        let packet = packet(from);
+        let mut rounds = Vec::new();
+        for round in 1..=self.plan.rounds {
+            self.progress.round(round, self.plan.rounds);
+            rounds.push((self.run(self.noop, &packet)?, self.run(self.egress, &packet)?));
+        }
+        let mut row = Row::new(measurement, n);
+        row.bare = Figure::of(rounds.iter().map(|(noop, _)| *noop));
+        row.mif = Figure::of(rounds.iter().map(|(noop, egress)| egress - noop));
+        Ok(row)
+    }
+
+    /// Nanoseconds of a packet: the kernel reports the mean of the repetitions.
+    fn run(&self, program: &SchedClassifier, packet: &[u8]) -> Result<f64> {
+        let repeat = self.plan.packets;
+        let run = || {
+            let options = TestRunOptions { data_in: Some(packet), repeat, ..TestRunOptions::default() };
+            program.test_run(options)
+        };
+        Ok(self.host.run(run).context("BPF_PROG_TEST_RUN")?.duration.as_nanos() as f64)
+    }
+}
+
+/// An Ethernet frame with an empty UDP datagram from an address to the usual destination.
 fn packet(from: Ipv6Addr) -> Vec<u8> {
-    let mut packet = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2, 0x86, 0xdd];
-    packet.extend([0x60, 0, 0, 0, 0, 8, 17, 64]);
-    packet.extend(from.octets());
-    packet.extend(DESTINATION.octets());
-    packet.extend([0x30, 0x39, 0, 9, 0, 8, 0, 0]);
+    const ADDRESSES: [u8; 12] = [0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2];
+    const UDP: [u8; 8] = [0x30, 0x39, 0, 9, 0, 8, 0, 0];
+    let mut packet = ADDRESSES.to_vec();
+    match (shown(from), population::destination(Family::of(from))) {
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            packet.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, 17, 64]);
+            packet.extend(from.octets().into_iter().chain(to.octets()));
+        }
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            packet.extend([0x08, 0, 0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, 17, 0, 0]);
+            packet.extend(from.octets().into_iter().chain(to.octets()));
+        }
+        _ => {}
+    }
+    packet.extend(UDP);
     packet
-}
-
-/// An ELF object with `r0 = 0; exit` as a classifier.
-fn noop_object() -> Result<Vec<u8>> {
-    use object::write::{Object, Symbol, SymbolSection};
-    const TC_ACT_OK_AND_EXIT: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
-    let endianness =
-        if cfg!(target_endian = "big") { object::Endianness::Big } else { object::Endianness::Little };
-    let mut object = Object::new(object::BinaryFormat::Elf, object::Architecture::Bpf, endianness);
-    let text = object.add_section(Vec::new(), b"classifier".to_vec(), object::SectionKind::Text);
-    object.append_section_data(text, &TC_ACT_OK_AND_EXIT, 8);
-    let license = object.add_section(Vec::new(), b"license".to_vec(), object::SectionKind::Data);
-    object.append_section_data(license, b"GPL\0", 1);
-    object.add_symbol(Symbol {
-        name: b"noop".to_vec(),
-        value: 0,
-        size: TC_ACT_OK_AND_EXIT.len() as u64,
-        kind: object::SymbolKind::Text,
-        scope: object::SymbolScope::Linkage,
-        weak: false,
-        section: SymbolSection::Section(text),
-        flags: object::SymbolFlags::None,
-    });
-    object.write().context("writing the object")
 }

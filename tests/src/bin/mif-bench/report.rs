@@ -1,54 +1,163 @@
 //! The figures: a table for people, JSON for programs.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+
+use crate::figure::{Figure, Goal, short};
+
+/// Who does the same work, beside the bare kernel and `mif`.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Peer {
+    /// One rule and table for each PvD.
+    Rules,
+    /// One source-specific default route for each PvD.
+    SourceRoutes,
+    /// SO_BINDTODEVICE by the application.
+    BindDevice,
+    /// A program at the creation of sockets, as `ip vrf exec` attaches it.
+    SockCreate,
+}
+
+impl Peer {
+    /// All, in the order of the columns.
+    pub const ALL: [Self; 4] = [Self::Rules, Self::SourceRoutes, Self::BindDevice, Self::SockCreate];
+
+    /// Its name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rules => "ip rule",
+            Self::SourceRoutes => "source routes",
+            Self::BindDevice => "bind device",
+            Self::SockCreate => "sock_create",
+        }
+    }
+}
+
+impl Serialize for Peer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
 
 /// One comparison.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Row {
-    /// What was done.
-    pub work: &'static str,
-    /// How many PvDs the tables had.
-    pub pvds: u32,
-    /// Nanoseconds without the programs (tc egress: with a program that does nothing).
-    pub without_ns: f64,
-    /// Nanoseconds with them.
-    pub with_ns: f64,
-    /// `with_ns / without_ns`
-    pub ratio: f64,
-    /// The program's own run time as the kernel counts it, nanoseconds a run; the counting itself is in it.
-    pub program_ns: Option<f64>,
+    /// What was done, with its unit.
+    pub measurement: String,
+    /// With how much.
+    pub n: String,
+    /// With how many PvDs, where that is what varies.
+    pub pvds: Option<u32>,
+    /// With how many routes.
+    pub routes: Option<u32>,
+    /// The bare kernel, or a program that does nothing.
+    pub bare: Option<Figure>,
+    /// With `mif`.
+    pub mif: Option<Figure>,
+    /// With the others.
+    pub peers: BTreeMap<Peer, Figure>,
+    /// `mif` beside the bare kernel, or what the note says.
+    pub ratio: Option<Figure>,
+    /// The bare kernel beside itself in the same rounds: how far two equal things lie apart.
+    pub noise: Option<Figure>,
+    /// What should be reached, of the ratio where there is one, else of the figure of `mif`.
+    pub goal: Option<Goal>,
+    /// Whether it is.
+    pub met: Option<bool>,
+    /// What else is to know.
+    pub note: String,
 }
+
+impl Row {
+    /// A row of a measurement with how much.
+    pub fn new(measurement: impl Into<String>, n: impl Into<String>) -> Self {
+        Self { measurement: measurement.into(), n: n.into(), ..Self::default() }
+    }
+
+    /// Sets what should be reached; the figures are set already.
+    pub fn with_goal(mut self, goal: Goal) -> Self {
+        let value = self.ratio.or(self.mif).map(|figure| figure.median);
+        self.met = value.map(|value| goal.is_met(value));
+        self.goal = Some(goal);
+        self
+    }
+
+    /// The cells of the table.
+    pub fn cells(&self) -> [String; COLUMNS.len()] {
+        let figure = |figure: Option<Figure>| figure.map_or_else(String::new, |figure| short(figure.median));
+        let peer = |peer: Peer| figure(self.peers.get(&peer).copied());
+        let [rules, routes, device, sock_create] = Peer::ALL.map(peer);
+        let ratio = self.ratio.map_or_else(String::new, |ratio| format!("{:.3}", ratio.median));
+        let goal = self.goal.map_or_else(String::new, |goal| goal.to_string());
+        let verdict = match self.met {
+            Some(true) => "met",
+            Some(false) => "missed",
+            None => "",
+        };
+        let noise = self.noise.map_or_else(String::new, |noise| format!("±{:.1}", 100.0 * spread(noise)));
+        let (bare, mif) = (figure(self.bare), figure(self.mif));
+        let (measurement, n) = (self.measurement.clone(), self.n.clone());
+        [measurement, n, bare, mif, rules, routes, device, sock_create, ratio, noise, goal, verdict.into()]
+    }
+}
+
+/// How far the quartiles of a ratio lie from 1.
+fn spread(ratio: Figure) -> f64 {
+    (ratio.upper - 1.0).max(1.0 - ratio.lower).max(0.0)
+}
+
+/// The heads of the table.
+pub const COLUMNS: [&str; 12] = [
+    "measurement",
+    "N",
+    "bare",
+    "mif",
+    Peer::Rules.name(),
+    Peer::SourceRoutes.name(),
+    Peer::BindDevice.name(),
+    Peer::SockCreate.name(),
+    "ratio",
+    "noise, %",
+    "goal",
+    "",
+];
+
+/// Columns of text; the others are numbers.
+pub const TEXT_COLUMNS: usize = 2;
 
 /// All comparisons of a run.
 #[derive(Serialize)]
 pub struct Report {
-    kernel: String,
-    cpus: usize,
-    rows: Vec<Row>,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The processor.
+    pub processor: String,
+    /// How many the process may use.
+    pub cpus: usize,
+    /// Whether it was a short run.
+    pub quick: bool,
+    /// The comparisons.
+    pub rows: Vec<Row>,
 }
 
 impl Report {
     /// An empty report of this machine.
-    pub fn new() -> Self {
+    pub fn new(quick: bool) -> Self {
+        let unknown = || "unknown".to_owned();
         let kernel = nix::sys::utsname::uname()
-            .map(|name| name.release().to_string_lossy().into_owned())
-            .unwrap_or_else(|_| "unknown".into());
-        Self { kernel, cpus: std::thread::available_parallelism().map_or(1, usize::from), rows: Vec::new() }
+            .map_or_else(|_| unknown(), |name| name.release().to_string_lossy().into_owned());
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let processor = model.map_or_else(unknown, |(_, model)| model.trim().to_owned());
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { kernel, processor, cpus, quick, rows: Vec::new() }
     }
 
-    /// Adds a comparison.
-    pub fn add(&mut self, work: &'static str, pvds: u32, without: f64, with: f64, program: Option<f64>) {
-        let row = Row {
-            work,
-            pvds,
-            without_ns: without,
-            with_ns: with,
-            ratio: with / without,
-            program_ns: program,
-        };
-        self.rows.push(row);
+    /// The machine in a line.
+    pub fn machine(&self) -> String {
+        let Self { kernel, processor, cpus, .. } = self;
+        format!("Linux {kernel}, {cpus} CPUs, {processor}")
     }
 
     /// As JSON.
@@ -59,30 +168,48 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "Linux {}, {} CPUs; nanoseconds for one call or packet, medians",
-            self.kernel, self.cpus
-        )?;
-        writeln!(
-            f,
-            "{:<34} {:>6} {:>10} {:>10} {:>7} {:>9}",
-            "work", "PvDs", "without", "with", "ratio", "program"
-        )?;
-        for row in &self.rows {
-            let program = row.program_ns.map_or_else(String::new, |ns| format!("{ns:.0}"));
-            writeln!(
-                f,
-                "{:<34} {:>6} {:>10.0} {:>10.0} {:>7.3} {:>9}",
-                row.work, row.pvds, row.without_ns, row.with_ns, row.ratio, program
-            )?;
+        let rows: Vec<_> = self.rows.iter().map(Row::cells).collect();
+        let head = COLUMNS.map(str::to_owned);
+        let width = |column: usize| {
+            let cells = std::iter::once(&head).chain(&rows);
+            cells.map(|cells| cells[column].chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
+        writeln!(f, "{}", self.machine())?;
+        let mut before = "";
+        for cells in std::iter::once(&head).chain(&rows) {
+            if before != cells[0] && !before.is_empty() {
+                writeln!(f)?;
+            }
+            let mut line = String::new();
+            for (column, (cell, &width)) in cells.iter().zip(&widths).enumerate() {
+                let cell = if column == 0 && before == cell { "" } else { cell };
+                line += &if column < TEXT_COLUMNS || column == COLUMNS.len() - 1 {
+                    format!("{cell:<width$}  ")
+                } else {
+                    format!("{cell:>width$}  ")
+                };
+            }
+            writeln!(f, "{}", line.trim_end())?;
+            before = &cells[0];
         }
         Ok(())
     }
 }
 
-/// The median of some figures.
-pub fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_say_whether_the_goal_is_met() {
+        let row = Row { mif: Some(Figure::exact(70.0)), ..Row::new("egress, ns", "1 source") };
+        let row = row.with_goal(Goal::AtMost(60.0));
+        assert_eq!(row.met, Some(false));
+        let ratio = Some(Figure::exact(0.99));
+        let row = Row { ratio, ..row }.with_goal(Goal::AtLeast(0.98));
+        assert_eq!(row.met, Some(true));
+        let noise = Some(Figure { median: 1.0, lower: 0.985, upper: 1.004 });
+        assert_eq!(Row { noise, ..row }.cells()[8..], ["0.990", "±1.5", "≥ 0.98", "met"]);
+    }
 }

@@ -1,83 +1,270 @@
-//! The socket hooks: whole system calls with and without the programs.
+//! The socket hooks and whatever else a connection meets: whole system calls, each way of choosing in turn.
 
-use std::{net::SocketAddrV6, time::Instant};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use aya::{
-    programs::ProgramInfo,
-    sys::{Stats, enable_stats},
-};
-use socket2::{Domain, SockAddr, Socket, Type};
+use mif_core::{family::Family, select::compile};
+use mif_tests::cgroup::Cgroup;
+use mif_user::kernel::object::Sizes;
 
 use crate::{
-    report::{Report, median},
-    world::{Bench, DESTINATION},
+    Plan,
+    enforcement::Enforcement,
+    figure::{Figure, Goal},
+    lab::{self, Site},
+    object::SockCreate,
+    population::{Population, name as family_name},
+    progress::Progress,
+    report::{Peer, Report, Row},
+    traffic::{Kind, Order},
 };
 
-/// The discard port (RFC 863): nobody listens there.
-const PORT: u16 = 9;
-
-/// `socket`, `connect`, `close` of a UDP socket: the route lookup and the hook, without a peer.
-pub fn connect(bench: &mut Bench, calls: u32, rounds: u32, report: &mut Report) -> Result<()> {
-    compare(bench, "UDP socket + connect + close", "connect6", rounds, report, || {
-        let to = destination();
-        let started = Instant::now();
-        for _ in 0..calls {
-            udp()?.connect(&to).context("connect")?;
-        }
-        Ok(nanoseconds(started, calls))
-    })
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Who {
+    Bare,
+    Mif,
+    Peer(Peer),
+    /// The bare kernel once more: how far two equal things lie apart.
+    Again,
 }
 
-/// `sendto` on one unconnected UDP socket, out of the uplink.
-pub fn sendmsg(bench: &mut Bench, calls: u32, rounds: u32, report: &mut Report) -> Result<()> {
-    compare(bench, "UDP sendto, unconnected", "sendmsg6", rounds, report, || {
-        let (to, socket) = (destination(), udp()?);
-        let started = Instant::now();
-        for _ in 0..calls {
-            socket.send_to(b"x", &to).context("sendto")?;
-        }
-        Ok(nanoseconds(started, calls))
-    })
+/// What each did in a round: nanoseconds for one call or octet.
+type Round = BTreeMap<Who, f64>;
+
+/// A kind of work in a family.
+#[derive(Clone, Copy)]
+struct Work {
+    kind: Kind,
+    family: Family,
 }
 
-/// Rounds without and with the programs in turns; then one with the kernel's run-time statistics on, which cost
-/// something themselves and so are kept out of the others.
-fn compare(
-    bench: &mut Bench,
-    work: &'static str,
-    program: &str,
-    rounds: u32,
+/// Hosts with as many PvDs and routes as wanted, one for each way of choosing that changes the kernel's tables.
+struct Stage {
+    population: Population,
+    /// The bare kernel, `mif`, and the peers that are programs or system calls.
+    plain: Site,
+    rules: Site,
+    source_routes: Site,
+    mif: Enforcement,
+    sock_create: SockCreate,
+    cgroup: Cgroup,
+}
+
+/// Measures with one number of PvDs and routes.
+pub fn measure(
+    population: Population,
+    plan: &Plan,
+    progress: &mut Progress,
     report: &mut Report,
-    round: impl Fn() -> Result<f64>,
 ) -> Result<()> {
-    let (mut without, mut with) = (Vec::new(), Vec::new());
-    round().context("warming up")?;
-    for _ in 0..rounds {
-        without.push(round()?);
-        let installation = bench.attach()?;
-        with.push(round()?);
-        bench.detach(installation)?;
+    progress.step(format!("{population}: setting up"));
+    let families: &[Family] =
+        if plan.ipv4_at.contains(&population) { &[Family::Ipv6, Family::Ipv4] } else { &[Family::Ipv6] };
+    let mut stage = Stage::set_up(population, families)?;
+    for &family in families {
+        for kind in [Kind::Connect, Kind::Exchange, Kind::Send] {
+            report.rows.push(stage.compare(Work { kind, family }, plan, progress)?);
+        }
+        progress.step(format!("{population}: the hooks' own run time, {}", family_name(family)));
+        report.rows.extend(stage.run_times(family, plan)?);
     }
-    let installation = bench.attach()?;
-    let statistics = enable_stats(Stats::RunTime).context("cannot switch run-time statistics on")?;
-    round()?;
-    let info = ProgramInfo::from_pin(bench.program(program)).context("the program is pinned")?;
-    let program_ns = info.run_time().as_nanos() as f64 / info.run_count().max(1) as f64;
-    drop(statistics);
-    bench.detach(installation)?;
-    report.add(work, bench.pvds, median(without), median(with), Some(program_ns));
+    if plan.streams_at.contains(&population) {
+        let work = Work { kind: Kind::Stream, family: Family::Ipv6 };
+        report.rows.push(stage.compare(work, plan, progress)?);
+    }
     Ok(())
 }
 
-fn destination() -> SockAddr {
-    SocketAddrV6::new(DESTINATION, PORT, 0, 0).into()
+/// Works for some seconds with the hooks on, for a profiler to look at.
+pub fn show(kind: Kind, population: Population, seconds: u32) -> Result<()> {
+    let mut stage = Stage::set_up(population, &[Family::Ipv6])?;
+    stage.mif.on()?;
+    let order = Order { kind, family: Family::Ipv6, bind_device: false, milliseconds: 1000 };
+    eprintln!("works for {seconds} s: perf record -g -p {}", stage.plain.worker.id());
+    for _ in 0..seconds {
+        let done = stage.plain.worker.order(&order)?;
+        eprintln!("{:.0} ns each", done.each());
+    }
+    stage.mif.off()
 }
 
-fn udp() -> Result<Socket> {
-    Socket::new(Domain::IPV6, Type::DGRAM, None).context("socket")
+impl Stage {
+    fn set_up(population: Population, families: &[Family]) -> Result<Self> {
+        let cgroup = lab::cgroup()?;
+        let plain = Site::new("host", 0, &cgroup)?;
+        let rules = Site::new("host with rules", 1, &cgroup)?;
+        let source_routes = Site::new("host with source routes", 2, &cgroup)?;
+        for &family in families {
+            lab::batch(&rules.host, family, &population.rules(family))?;
+        }
+        source_routes.host.ip(&population.source_routes())?;
+        let tables = compile(&population.world(plain.ifindices));
+        let sizes = Sizes { pvds: population.pvds + 1, ..Sizes::default() };
+        let mut mif = Enforcement::new(&plain.host, cgroup.path(), &plain.ifindices, sizes)?;
+        mif.fill(&tables)?;
+        let sock_create = SockCreate::new(plain.ifindices[0])?;
+        Ok(Self { population, plain, rules, source_routes, mif, sock_create, cgroup })
+    }
+
+    /// All in turns, in the other direction every second round: what a turn leaves behind hits each alike.
+    fn compare(&mut self, work: Work, plan: &Plan, progress: &mut Progress) -> Result<Row> {
+        progress.step(format!("{}: {}", self.population, work.name()));
+        let mut rounds: Vec<Round> = Vec::new();
+        for round in 1..=plan.rounds {
+            progress.round(round, plan.rounds);
+            let mut turns = work.comparable();
+            if round % 2 == 0 {
+                turns.reverse();
+            }
+            let turn = |who| Ok((who, self.turn(who, work, plan.slice)?));
+            rounds.push(turns.into_iter().map(turn).collect::<Result<_>>()?);
+        }
+        let mut row = if work.kind == Kind::Connect { added(work, &rounds) } else { rates(work, &rounds) };
+        row.n = self.population.to_string();
+        (row.pvds, row.routes) = (Some(self.population.pvds), Some(self.population.routes));
+        Ok(row)
+    }
+
+    fn turn(&mut self, who: Who, Work { kind, family }: Work, milliseconds: u32) -> Result<f64> {
+        let bind_device = who == Who::Peer(Peer::BindDevice);
+        let order = Order { kind, family, bind_device, milliseconds };
+        // The caches are somebody else's at first.
+        let warm_up = Order { milliseconds: milliseconds.div_ceil(10), ..order };
+        let work = |site: &mut Site| {
+            site.worker.order(&warm_up)?;
+            Ok::<_, anyhow::Error>(site.worker.order(&order)?.each())
+        };
+        match who {
+            Who::Bare | Who::Again | Who::Peer(Peer::BindDevice) => work(&mut self.plain),
+            Who::Peer(Peer::Rules) => work(&mut self.rules),
+            Who::Peer(Peer::SourceRoutes) => work(&mut self.source_routes),
+            Who::Peer(Peer::SockCreate) => {
+                self.sock_create.attach(self.cgroup.path())?;
+                let done = work(&mut self.plain);
+                self.sock_create.detach()?;
+                done
+            }
+            Who::Mif => {
+                self.mif.on()?;
+                let done = work(&mut self.plain);
+                self.mif.off()?;
+                done
+            }
+        }
+        .with_context(|| format!("{who:?}"))
+    }
+
+    /// The programs' own run time, as the kernel counts it, each under the traffic that it is for.
+    fn run_times(&mut self, family: Family, plan: &Plan) -> Result<Vec<Row>> {
+        let digit = family_name(family).trim_start_matches("IPv");
+        self.mif.on()?;
+        let mut rows = Vec::new();
+        for (kind, program) in [(Kind::Connect, "connect"), (Kind::Send, "sendmsg"), (Kind::Send, "egress")] {
+            let own = format!("{program}{digit}");
+            let order = Order { kind, family, bind_device: false, milliseconds: plan.slice };
+            let mut rounds = Vec::new();
+            for _ in 0..plan.rounds {
+                let worker = &mut self.plain.worker;
+                let times = self.mif.run_times(|| worker.order(&order).map(drop))?;
+                let time = times.into_iter().find(|(name, _)| *name == own || *name == program);
+                rounds.extend(time.and_then(|(_, time)| time.each()));
+            }
+            let mut row = Row::new(format!("{own}{RUN_TIME}"), self.population.to_string());
+            row.mif = Figure::of(rounds);
+            (row.pvds, row.routes) = (Some(self.population.pvds), Some(self.population.routes));
+            rows.push(row);
+        }
+        self.mif.off()?;
+        Ok(rows)
+    }
 }
 
-fn nanoseconds(started: Instant, calls: u32) -> f64 {
-    started.elapsed().as_nanos() as f64 / f64::from(calls)
+impl Work {
+    /// Who can do it: IPv4 has no source-specific routes, and once a stream flows only the packets differ.
+    fn comparable(self) -> Vec<Who> {
+        let mut who = vec![Who::Bare, Who::Mif];
+        if self.kind != Kind::Stream {
+            let peers = Peer::ALL
+                .into_iter()
+                .filter(|peer| self.family == Family::Ipv6 || *peer != Peer::SourceRoutes);
+            who.extend(peers.map(Who::Peer));
+        }
+        who.push(Who::Again);
+        who
+    }
+
+    /// What it is called, with its unit.
+    fn name(self) -> String {
+        let family = family_name(self.family);
+        match self.kind {
+            Kind::Connect => format!("{CONNECT}, {family}, ns"),
+            Kind::Exchange => format!("TCP connect, request, response, {family}, /s"),
+            Kind::Send => format!("UDP send, unconnected, {family}, /s"),
+            Kind::Stream => format!("TCP throughput, {family}, Gbit/s"),
+        }
+    }
+
+    /// From nanoseconds for one to the unit of the name.
+    fn per_unit(self) -> f64 {
+        match self.kind {
+            // Octets of 8 bits.
+            Kind::Stream => 8.0,
+            Kind::Connect | Kind::Exchange | Kind::Send => 1e9,
+        }
+    }
+
+    fn goal(self) -> Goal {
+        Goal::AtLeast(match self.kind {
+            Kind::Exchange => 0.98,
+            Kind::Send => 0.97,
+            Kind::Connect | Kind::Stream => 0.99,
+        })
+    }
+}
+
+/// How the names of what a connection costs begin.
+pub const CONNECT: &str = "added to connect";
+
+/// How the names of the programs' own run times end.
+pub const RUN_TIME: &str = ", its own run time, ns";
+
+/// What the bare kernel takes: the mean of its two turns in the round.
+fn bare(round: &Round) -> f64 {
+    let turns = [round.get(&Who::Bare), round.get(&Who::Again)];
+    let turns: Vec<f64> = turns.into_iter().flatten().copied().collect();
+    turns.iter().sum::<f64>() / turns.len() as f64
+}
+
+/// A row with the bare kernel beside itself.
+fn with_noise(work: Work, rounds: &[Round]) -> Row {
+    let noise = rounds.iter().filter_map(|round| Some(round.get(&Who::Bare)? / round.get(&Who::Again)?));
+    Row { noise: Figure::of(noise), ..Row::new(work.name(), "") }
+}
+
+/// What each adds to the time of the bare kernel; it is judged beside the rules' when all is measured.
+fn added(work: Work, rounds: &[Round]) -> Row {
+    let added = |who| Figure::of(rounds.iter().filter_map(|round| Some(round.get(&who)? - bare(round))));
+    Row {
+        bare: Figure::of(rounds.iter().map(bare)),
+        mif: added(Who::Mif),
+        peers: Peer::ALL.into_iter().filter_map(|peer| Some((peer, added(Who::Peer(peer))?))).collect(),
+        ..with_noise(work, rounds)
+    }
+}
+
+/// What each gets done; the ratio is that of the same round.
+fn rates(work: Work, rounds: &[Round]) -> Row {
+    let rate = |time: &dyn Fn(&Round) -> Option<f64>| {
+        Figure::of(rounds.iter().filter_map(time)).map(|time| time.map(|each| work.per_unit() / each))
+    };
+    let of = |who| rate(&move |round: &Round| round.get(&who).copied());
+    let row = Row {
+        bare: rate(&|round| Some(bare(round))),
+        mif: of(Who::Mif),
+        peers: Peer::ALL.into_iter().filter_map(|peer| Some((peer, of(Who::Peer(peer))?))).collect(),
+        ratio: Figure::of(rounds.iter().filter_map(|round| Some(bare(round) / round.get(&Who::Mif)?))),
+        ..with_noise(work, rounds)
+    };
+    row.with_goal(work.goal())
 }

@@ -1,0 +1,134 @@
+//! What a policy says, and of whom.
+
+use std::path::{Path, PathBuf};
+
+use mif_core::{
+    pvd::selector::{Groups, Roster},
+    select::world::View,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    mode::{Mode, Otherwise},
+    pattern::Pattern,
+};
+
+/// A policy of a cgroup.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Policy {
+    /// The cgroup's directory.
+    pub cgroup: PathBuf,
+    /// Its id.
+    pub cgroup_id: u64,
+    /// The PvDs it may use.
+    pub groups: Groups,
+    /// What happens to what none of them reaches.
+    #[serde(default)]
+    pub otherwise: Otherwise,
+    /// How firmly.
+    pub mode: Mode,
+    /// The view in the tables.
+    pub view: u32,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Where a policy came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// The configuration file.
+    Config,
+    /// `mif policy attach` or `mif exec`.
+    Command,
+}
+
+/// What a policy says, whomever it is for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Terms {
+    /// The PvDs.
+    pub groups: Groups,
+    /// What happens to what none of them reaches.
+    pub otherwise: Otherwise,
+    /// How firmly.
+    pub mode: Mode,
+}
+
+/// A policy of the configuration file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Configured {
+    /// Which cgroups it is for.
+    pub cgroup: Pattern,
+    /// What it says.
+    pub terms: Terms,
+}
+
+/// A configured policy that no cgroup has now.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Waiting {
+    /// The cgroups that it waits for, as they are configured.
+    pub cgroup: String,
+    /// The PvDs.
+    pub groups: Groups,
+    /// What happens to what none of them reaches.
+    pub otherwise: Otherwise,
+    /// How firmly.
+    pub mode: Mode,
+    /// The view in the tables.
+    pub view: u32,
+}
+
+/// What is in a view: policies that differ in nothing of this share one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Content {
+    groups: Groups,
+    /// All PvDs in a last group.
+    default_last: bool,
+}
+
+impl Configured {
+    /// The same, for paths below the root of cgroup2: see [`Pattern::below`].
+    #[must_use]
+    pub fn below(&self, root: &Path) -> Self {
+        Self { cgroup: self.cgroup.clone().below(root), terms: self.terms.clone() }
+    }
+}
+
+impl Policy {
+    pub(super) fn content(&self) -> Content {
+        Content::of(&self.groups, self.otherwise)
+    }
+}
+
+impl Waiting {
+    pub(super) fn content(&self) -> Content {
+        Content::of(&self.groups, self.otherwise)
+    }
+}
+
+impl Terms {
+    pub(super) fn content(&self) -> Content {
+        Content::of(&self.groups, self.otherwise)
+    }
+
+    pub(super) fn policy(self, cgroup: PathBuf, cgroup_id: u64, view: u32, origin: Origin) -> Policy {
+        let Self { groups, otherwise, mode } = self;
+        Policy { cgroup, cgroup_id, groups, otherwise, mode, view, origin }
+    }
+}
+
+impl Content {
+    fn of(groups: &Groups, otherwise: Otherwise) -> Self {
+        Self { groups: groups.clone(), default_last: otherwise == Otherwise::Default }
+    }
+
+    /// The view for `compile`, with the PvDs that the selectors pick now. It may be empty: then nothing is reached.
+    #[must_use]
+    pub fn view(&self, id: u32, roster: &Roster) -> View {
+        let mut groups = roster.pick(&self.groups);
+        if self.default_last {
+            groups.push(roster.all());
+        }
+        View { id, groups }
+    }
+}

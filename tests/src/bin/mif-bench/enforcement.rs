@@ -1,0 +1,161 @@
+//! `mif` as the daemon installs it, with hooks that come off and go on again in between.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    programs::{
+        CgroupAttachMode, CgroupSockAddr, CgroupSockAddrAttachType, ProgramInfo,
+        cgroup_sock_addr::CgroupSockAddrLinkId,
+    },
+    sys::{Stats, enable_stats},
+};
+use mif_common::abi::{self, Config, Mode};
+use mif_core::select::{
+    diff::diff,
+    tables::{TableStore as _, Tables},
+};
+use mif_tests::{bpffs::Bpffs, netns::Namespace};
+use mif_user::{
+    clock,
+    kernel::{
+        attach::TcBackend,
+        object::{CGROUP_PROGRAMS, EGRESS_PROGRAM, Sizes},
+        pins::{Installation, Plan},
+    },
+};
+
+use crate::lab;
+
+/// An installation in a bpf file system of its own.
+pub struct Enforcement {
+    /// Maps, and the programs of the interfaces.
+    pub installation: Installation,
+    host: Namespace,
+    cgroup: PathBuf,
+    interfaces: Vec<u32>,
+    programs: Vec<(CgroupSockAddr, Option<CgroupSockAddrLinkId>)>,
+    bpffs: Bpffs,
+}
+
+/// What a program's runs took, as the kernel counts.
+#[derive(Clone, Copy, Debug)]
+pub struct RunTime {
+    /// Runs.
+    pub count: u64,
+    /// Their time.
+    pub time: Duration,
+}
+
+impl Enforcement {
+    /// Installs it for a host, attached to nothing yet.
+    pub fn new(host: &Namespace, cgroup: &Path, interfaces: &[u32], sizes: Sizes) -> Result<Self> {
+        let bpffs = Bpffs::mount()?;
+        let directory = bpffs.directory();
+        let plan = Plan { directory: directory.clone(), cgroup: cgroup.into(), sizes, tc: TcBackend::Auto };
+        let mut installation = host.run(|| Installation::start(&plan))?;
+        installation.maps.set_config(Config {
+            netns_cookie: host.run(clock::netns_cookie)?,
+            mode: Mode::Prefer as u32,
+            flags: 0,
+            pvds: sizes.pvds,
+            layout: abi::LAYOUT,
+        })?;
+        let links = directory.join("links");
+        for link in std::fs::read_dir(&links).context("the pinned links")? {
+            std::fs::remove_file(link?.path()).context("taking a link off")?;
+        }
+        let pinned = |name: &str| {
+            let program = CgroupSockAddr::from_pin(program(&directory, name), hook(name)?)?;
+            Ok::<_, anyhow::Error>((program, None))
+        };
+        let programs = CGROUP_PROGRAMS.into_iter().map(pinned).collect::<Result<_>>()?;
+        let (host, cgroup, interfaces) = (host.clone(), cgroup.into(), interfaces.into());
+        Ok(Self { installation, host, cgroup, interfaces, programs, bpffs })
+    }
+
+    /// Fills the tables.
+    pub fn fill(&mut self, tables: &Tables) -> Result<()> {
+        for op in diff(&Tables::default(), tables) {
+            self.installation.maps.apply(&op)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the hooks on.
+    pub fn on(&mut self) -> Result<()> {
+        for (program, link) in &mut self.programs {
+            *link = Some(program.attach(lab::open(&self.cgroup)?, CgroupAttachMode::Single)?);
+        }
+        let (installation, interfaces) = (&mut self.installation, &self.interfaces);
+        self.host
+            .run(move || interfaces.iter().try_for_each(|index| installation.attach_interface(*index)))?;
+        Ok(())
+    }
+
+    /// Takes them off.
+    pub fn off(&mut self) -> Result<()> {
+        for (program, link) in &mut self.programs {
+            if let Some(link) = link.take() {
+                program.detach(link)?;
+            }
+        }
+        let (installation, interfaces) = (&mut self.installation, &self.interfaces);
+        self.host
+            .run(move || interfaces.iter().try_for_each(|index| installation.detach_interface(*index)))?;
+        Ok(())
+    }
+
+    /// Where a program is pinned.
+    pub fn program(&self, name: &str) -> PathBuf {
+        program(&self.bpffs.directory(), name)
+    }
+
+    /// What the programs' runs during `work` took. The counting costs something itself and is off otherwise.
+    pub fn run_times(&self, work: impl FnOnce() -> Result<()>) -> Result<Vec<(&'static str, RunTime)>> {
+        let statistics = enable_stats(Stats::RunTime).context("cannot switch run-time statistics on")?;
+        let before = self.totals()?;
+        work()?;
+        let after = self.totals()?;
+        drop(statistics);
+        let during = |((name, before), (_, after)): ((_, RunTime), (_, RunTime))| {
+            (name, RunTime { count: after.count - before.count, time: after.time - before.time })
+        };
+        Ok(before.into_iter().zip(after).map(during).collect())
+    }
+
+    fn totals(&self) -> Result<Vec<(&'static str, RunTime)>> {
+        let total = |name| {
+            let info = ProgramInfo::from_pin(self.program(name)).context("the program is pinned")?;
+            Ok((name, RunTime { count: info.run_count(), time: info.run_time() }))
+        };
+        CGROUP_PROGRAMS.into_iter().chain([EGRESS_PROGRAM]).map(total).collect()
+    }
+}
+
+impl RunTime {
+    /// Nanoseconds of a run; none without runs.
+    pub fn each(self) -> Option<f64> {
+        (self.count > 0).then(|| self.time.as_nanos() as f64 / self.count as f64)
+    }
+}
+
+fn program(directory: &Path, name: &str) -> PathBuf {
+    directory.join("programs").join(name)
+}
+
+/// The hook that a program is for: both have one name.
+fn hook(name: &str) -> Result<CgroupSockAddrAttachType> {
+    Ok(match name {
+        "bind4" => CgroupSockAddrAttachType::Bind4,
+        "bind6" => CgroupSockAddrAttachType::Bind6,
+        "connect4" => CgroupSockAddrAttachType::Connect4,
+        "connect6" => CgroupSockAddrAttachType::Connect6,
+        "sendmsg4" => CgroupSockAddrAttachType::UDPSendMsg4,
+        "sendmsg6" => CgroupSockAddrAttachType::UDPSendMsg6,
+        other => bail!("the bench does not know the hook of the program {other}"),
+    })
+}
