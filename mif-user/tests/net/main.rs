@@ -2,6 +2,7 @@
 //! (CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_NET_RAW), veth and iproute2, and fail without them.
 
 mod namespace;
+mod neighbour;
 mod netlink;
 mod ra;
 mod watch;
