@@ -43,6 +43,22 @@ pub(super) struct Asked<'a> {
     pub foreign_rules: bool,
 }
 
+/// What the hooks do.
+pub(super) struct Outcomes {
+    /// `None` where no source is bound.
+    pub bind: Option<Outcome>,
+    pub connect: Outcome,
+    pub sendmsg: Outcome,
+}
+
+impl Outcomes {
+    /// Whether there will be no connection.
+    pub(super) fn is_refused(&self) -> bool {
+        let refuses = |outcome: &Outcome| outcome.verdict == Verdict::Refuse;
+        self.bind.as_ref().is_some_and(refuses) || refuses(&self.connect)
+    }
+}
+
 /// The answer.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -54,6 +70,7 @@ pub struct Report {
     decision: Option<DecisionReport>,
     choice: Option<Choice>,
     source_owner: Option<SourceReport>,
+    bind: Option<OutcomeReport>,
     connect: OutcomeReport,
     sendmsg: OutcomeReport,
     path: Option<PathReport>,
@@ -132,6 +149,9 @@ struct PathReport {
     interface: Option<String>,
     ifindex: u32,
     next_hop: Option<IpAddr>,
+    /// The kernel has a route there, so that no next hop means none is needed.
+    #[serde(skip)]
+    routed: bool,
     egress: OutcomeReport,
 }
 
@@ -140,8 +160,7 @@ pub(super) fn build(
     names: &Names,
     tables: &HostTables,
     asked: &Asked<'_>,
-    connect: &Outcome,
-    sendmsg: &Outcome,
+    outcomes: &Outcomes,
     way: &Way,
     choice: Option<Choice>,
 ) -> Report {
@@ -180,14 +199,16 @@ pub(super) fn build(
             on_link_bits: owner.on_link_bits,
             valid_seconds: remaining_seconds(deadline(owner.valid_until), now),
         }),
-        connect: outcome_report(names, connect),
-        sendmsg: outcome_report(names, sendmsg),
+        bind: outcomes.bind.as_ref().map(|bind| outcome_report(names, bind)),
+        connect: outcome_report(names, &outcomes.connect),
+        sendmsg: outcome_report(names, &outcomes.sendmsg),
         path: way.hop.map(|hop| PathReport {
             by: if hop.by_tables { "tables" } else { "kernel" },
             source: specified(hop.source.into()),
             interface: names.link(hop.ifindex),
             ifindex: hop.ifindex,
             next_hop: specified(hop.next_hop.into()),
+            routed: way.kernel_error.is_none(),
             egress: outcome_report(names, &hop.egress),
         }),
         kernel_error: way.kernel_error.clone(),
@@ -267,6 +288,10 @@ impl Report {
         Self { before_next, ..self }
     }
 
+    fn is_refused(&self) -> bool {
+        self.connect.verdict == REFUSE || self.bind.as_ref().is_some_and(|bind| bind.verdict == REFUSE)
+    }
+
     /// In a word, for lists.
     fn headline(&self) -> Cell {
         match &self.path {
@@ -276,7 +301,7 @@ impl Report {
                 let interface = path.interface.as_deref().unwrap_or("an unknown interface");
                 Cell::styled(format!("{source} by {interface}"), GOOD)
             }
-            _ if self.connect.verdict == REFUSE => Cell::styled("refused", BAD),
+            _ if self.is_refused() => Cell::styled("refused", BAD),
             _ => Cell::styled("cannot be reached", BAD),
         }
     }
@@ -341,6 +366,9 @@ impl fmt::Display for Report {
         if let Some(source) = self.bound.as_ref().and_then(|bound| bound.source) {
             let owner = self.source_owner.as_ref().map_or_else(|| "no PvD's".into(), SourceReport::to_string);
             table.field("source", format!("{source} is {owner}"));
+        }
+        if let Some(bind) = self.bind.as_ref().filter(|bind| bind.verdict == REFUSE) {
+            bind.rows("bind", &mut table);
         }
         self.connect.rows("connect", &mut table);
         self.sendmsg.rows("sendto", &mut table);
@@ -432,6 +460,7 @@ impl fmt::Display for SourceReport {
 impl OutcomeReport {
     fn rows(&self, call: &str, table: &mut Table) {
         let does = match (self.verdict, &self.source, &self.interface) {
+            (REFUSE, ..) if call == "bind" => Cell::styled("refused with EADDRNOTAVAIL", BAD),
             (REFUSE, ..) => Cell::styled("refused with ENETUNREACH", BAD),
             // sendmsg sets the source of a datagram; a binding would outlive it.
             ("apply", Some(source), _) if call == "sendto" => {
@@ -456,7 +485,7 @@ impl fmt::Display for PathReport {
         }
         let interface = self.interface.as_deref().unwrap_or("an unknown interface");
         if self.by == "tables" {
-            return write!(f, "leave by {interface}, {}", hop_text(self.next_hop, false));
+            return write!(f, "leave by {interface}, {}", hop_text(self.next_hop, self.routed));
         }
         let source = self.source.map_or_else(|| "any source".into(), |source| format!("from {source}"));
         let hop = self.next_hop.map_or_else(|| "on-link".into(), |router| format!("next hop {router}"));
