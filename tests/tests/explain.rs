@@ -6,17 +6,20 @@
 use std::{collections::BTreeMap, env, net::IpAddr, ops::Range};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use mif_common::Reason;
 use mif_tests::{
     application::Place,
     cgroup::Cgroup,
     deadline::{PATIENCE, bounded},
     mif::Site,
+    netns::is_link_scope,
+    packet::Headers,
     probe::{Probe, Probed},
     random::{Random, RandomHost},
 };
-use mif_user::mode::Mode;
+use mif_user::{mode::Mode, net::lookup::lookup};
 use nix::libc;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 /// Hosts that are tried.
 const SEEDS: Range<u64> = 0..12;
@@ -27,12 +30,18 @@ const DESTINATIONS: usize = 48;
 #[derive(Debug, Deserialize)]
 struct Explained {
     destination: IpAddr,
+    bind: Option<Outcome>,
     connect: Outcome,
     sendmsg: Outcome,
     path: Option<Path>,
     kernel_error: Option<String>,
-    choice: Option<serde_json::Value>,
-    decision: Option<serde_json::Value>,
+    choice: Option<IgnoredAny>,
+    decision: Option<Decision>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Decision {
+    verdict: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -171,29 +180,13 @@ fn compare(
     for probed in &probed {
         let said = explained.get(&probed.destination.to_canonical()).context("it was asked about")?;
         let bound = kind.device.as_ref().map_or(0, |(_, ifindex)| *ifindex);
-        let checked =
-            check_sockets(said, probed, bound).and_then(|()| check_packets(world, said, probed, tally));
-        checked.with_context(|| {
-            format!(
-                "{probed:?}\n{said:#?}\nXX{}{}{}",
-                world.host.ip_show(&["neigh"]).unwrap(),
-                world.host.ip_show(&["-s", "link"]).unwrap(),
-                world
-                    .host
-                    .ip_show(&[
-                        "-6",
-                        "route",
-                        "get",
-                        &probed.destination.to_string(),
-                        "oif",
-                        said.path.as_ref().unwrap().interface.as_ref().unwrap()
-                    ])
-                    .unwrap_or_default()
-            )
-        })?;
+        let checked = check_sockets(said, probed, bound)
+            .and_then(|()| check_packets(world, said, probed, bound, tally));
+        checked.with_context(|| format!("{probed:?}\n{said:#?}"))?;
         *tally.entry(said.connect.reason.clone()).or_default() += 1;
         // The candidates are told wherever the tables have an answer of theirs.
-        if said.decision.as_ref().is_some_and(|decision| decision["verdict"] == "use") {
+        let ours = said.connect.reason != Reason::NotOurs.name();
+        if ours && said.decision.as_ref().is_some_and(|decision| decision.verdict == "use") {
             ensure!(said.choice.is_some(), "no candidates: {said:#?}");
         }
     }
@@ -213,9 +206,11 @@ fn explain(site: &Site, kind: &Kind<'_>, destinations: &[IpAddr]) -> Result<BTre
 
 /// What the sockets are bound to, or why the calls failed.
 fn check_sockets(said: &Explained, probed: &Probed, bound: u32) -> Result<()> {
-    let refused = said.connect.verdict == "refuse";
+    let unbindable = said.bind.as_ref().is_some_and(|bind| bind.verdict == "refuse");
+    let refused = unbindable || said.connect.verdict == "refuse";
     match probed.connected {
-        Err(libc::ENETUNREACH | libc::EADDRNOTAVAIL) if refused => {}
+        Err(libc::EADDRNOTAVAIL) if unbindable => {}
+        Err(libc::ENETUNREACH) if refused => {}
         Err(errno) => ensure!(
             !refused && said.kernel_error.is_some(),
             "connect failed ({}), which was not said",
@@ -225,7 +220,9 @@ fn check_sockets(said: &Explained, probed: &Probed, bound: u32) -> Result<()> {
         Ok(found) => {
             ensure!(said.kernel_error.is_none(), "connect was to fail");
             let path = said.path.as_ref().context("nothing was said of a way")?;
-            ensure!(path.source == Some(found.source), "another source than was said");
+            // A host without addresses of a family sends without one.
+            let source = Some(found.source).filter(|source| !source.is_unspecified());
+            ensure!(path.source == source, "another source than was said");
             let ifindex = match said.connect.ifindex {
                 0 => bound,
                 set => set,
@@ -233,34 +230,50 @@ fn check_sockets(said: &Explained, probed: &Probed, bound: u32) -> Result<()> {
             ensure!(found.ifindex == ifindex, "bound to interface {}, {ifindex} was said", found.ifindex);
         }
     }
-    if said.sendmsg.verdict == "refuse" {
+    if unbindable || said.sendmsg.verdict == "refuse" {
         ensure!(probed.unconnected.is_err(), "sendto was to be refused");
     }
     Ok(())
 }
 
-/// Where the packets came out, of those that a router takes: their neighbours are known.
-fn check_packets(world: &RandomHost, said: &Explained, probed: &Probed, tally: &mut Tally) -> Result<()> {
-    let taps = || world.interfaces.iter().zip(&world.taps);
+/// Where the packets came out. Only routers are neighbours that the host knows; what it takes for neighbours waits for
+/// them in vain.
+fn check_packets(
+    world: &RandomHost,
+    said: &Explained,
+    probed: &Probed,
+    bound: u32,
+    tally: &mut Tally,
+) -> Result<()> {
     let Some(path) = &said.path else { return Ok(()) };
     let dropped = path.egress.verdict == "refuse";
     let interface = path.interface.as_deref().context("no interface")?;
     let unconnected_source = said.sendmsg.source.or(path.source);
-    for (port, sent, source) in [
-        (probed.port, probed.connected.is_ok(), path.source),
-        (probed.port + 1, probed.unconnected.is_ok(), unconnected_source),
-    ] {
-        let is_probe = |seen: &mif_tests::packet::Headers| {
+    // A packet goes by the kernel's route first, which sends it on only if it knows the neighbour there; then tc egress has its
+    // say. The route of a connected socket is one of the interface that it is bound to.
+    // Taps do not record packets without a source or with a link-local one.
+    let sent = |source: Option<IpAddr>, ifindex| {
+        let to = probed.destination.to_canonical();
+        world.host.run(|| lookup(to, source, ifindex)).is_ok_and(|route| route.next_hop.is_some())
+            && source.is_some_and(|source| !is_link_scope(source))
+    };
+    let connected = probed.connected.is_ok_and(|found| sent(path.source, found.ifindex));
+    let unconnected = probed.unconnected.is_ok() && sent(unconnected_source, bound);
+    for (port, sent, source) in
+        [(probed.port, connected, path.source), (probed.port + 1, unconnected, unconnected_source)]
+    {
+        let is_probe = |seen: &Headers| {
             seen.destination == probed.destination.to_canonical()
                 && seen.ports.is_some_and(|(_, to)| to == port)
         };
         if sent && !dropped && path.next_hop.is_some() {
-            let (_, tap) = taps().find(|(name, _)| *name == interface).context("an interface of the host")?;
+            let tap = world.interfaces.iter().zip(&world.taps).find(|(name, _)| *name == interface);
+            let (_, tap) = tap.context("an interface of the host")?;
             let seen = tap.wait_for(&format!("the packet to port {port}"), is_probe)?;
             ensure!(Some(seen.headers.source) == source, "the packet is from {}", seen.headers.source);
             *tally.entry("arrived".into()).or_default() += 1;
         }
-        for (name, tap) in taps() {
+        for (name, tap) in world.interfaces.iter().zip(&world.taps) {
             let came = tap.seen()?.iter().any(|seen| is_probe(&seen.headers));
             ensure!(!came || (!dropped && name == interface), "a packet to port {port} came out at {name}");
         }
