@@ -180,7 +180,9 @@ impl LinkState {
                 other.protocol == RouteProtocol::RouterAdvertisement && !other.valid_until.passed(now)
             })
         };
-        RouteKind::of(route, self.link.loopback, announced() || learnt())
+        // One that names its source says more than any announcement: somebody wants that source.
+        let represents = route.preferred_source.is_none() && (announced() || learnt());
+        RouteKind::of(route, self.link.loopback, represents)
     }
 
     /// The routes to one prefix by one gateway: they differ in the metric, and in who made them.
@@ -199,6 +201,7 @@ impl LinkState {
                 .iter()
                 .take_while(|(id, _)| id.prefix == DEFAULT_ROUTE)
                 .filter(|(id, (route, _))| !id.refuses && route.protocol != RouteProtocol::Mif)
+                .filter(|(_, (route, _))| route.preferred_source.is_none())
                 .map(|(id, _)| id)
         };
         defaults()

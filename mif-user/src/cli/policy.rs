@@ -35,11 +35,11 @@ pub(super) enum Verb {
 #[command(
     after_help = "Configured policies that wait for their cgroups to appear are listed below those in force.
 
-JSON: an array of {cgroup, cgroup_id, mode, view, groups, otherwise, none_now, origin}, of those in force.
-groups is an array of arrays of selectors, in order of preference: a string is the name of an interface or
-of PvDs or an id, an object has conditions. none_now is true while no PvD fits any of them. cgroup is
-null where it is gone; otherwise (refuse, kernel, default) and origin (config, command) are null where
-the state file does not say.
+JSON: an array of {cgroup, cgroup_id, mode, view, groups, otherwise, none_now, origin}, of those in
+force. groups is an array of arrays of selectors, in order of preference: a string is the name of an
+interface or of PvDs or an id, an object has conditions. none_now is true while no PvD fits any of
+them. cgroup is null where it is gone; otherwise (refuse, kernel, default) and origin (config,
+command) are null where the state file does not say.
 
 Examples:
   mif policy list
@@ -54,18 +54,19 @@ pub struct ListArgs {
 /// Give a cgroup, and all below it without a policy of their own, a policy
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "CGROUP is a directory of cgroup2, or a path below its root as systemd writes it. The daemon must run: it
-alone writes the tables. The policy stays, and counts before one that is configured, until it is
-detached or the cgroup is gone.
+    after_help = "CGROUP is a directory of cgroup2, or a path below its root as systemd writes it. The daemon must
+run: it alone writes the tables. The policy stays, and counts before one that is configured, until
+it is detached or the cgroup is gone.
 
 A PvD is one of
   eth1                    every PvD of that interface
   corp.example            every PvD that its network calls so, on whatever interface
-  eth1/fe80::1, 3, eth1/  the PvD of an id, an index or the only one whose id begins so: that one for
-                          good, and no other that comes in its place
+  eth1/fe80::1, 3, eth1/  the PvD of an id, an index or the only one whose id begins so: that
+                          one for good, and no other that comes in its place
   kind=explicit           every one of that kind: explicit, implicit, interface or ipv4
   interface=wwan0, name=corp.example, id=eth1, internet=true
-                          every one of which that holds, now or later; internet: it offers a default route
+                          every one of which that holds, now or later; internet: it offers a
+                          default route
 
 Examples:
   mif policy attach system.slice/backup.service --pvd eth1 --mode strict

@@ -5,9 +5,8 @@ use std::{
     net::Ipv6Addr,
 };
 
-use mif_common::abi::{self, config_flags};
+use mif_common::abi;
 use mif_core::{
-    family::Family,
     pvd::{Change, FindError, Groups, Preferences, PvdSet, PvdSnapshot, event::Event},
     select::{
         Compiler, Touched,
@@ -25,6 +24,8 @@ use crate::{
     net::netlink::RuleInfo,
     policy::{Content, Policies},
 };
+
+mod store;
 
 /// What the administrator decided for the whole host.
 #[derive(Clone, Debug)]
@@ -277,146 +278,6 @@ impl Owner {
                 warn!("the counters of PvD {index} keep those of its predecessor: {error}");
             }
         }
-    }
-
-    /// The places that were given to another PvD since the last commit: no view may have the new one for the old one.
-    fn reused(&self) -> BTreeSet<abi::PvdIndex> {
-        let mut removed = BTreeSet::new();
-        let mut reused = BTreeSet::new();
-        for change in &self.changes {
-            match change {
-                Change::PvdRemoved { index, .. } => drop(removed.insert(*index)),
-                Change::PvdAdded { index, .. } if removed.contains(index) => drop(reused.insert(*index)),
-                _ => {}
-            }
-        }
-        reused
-    }
-
-    /// Puts first, then the policies that need them, then deletions: no cgroup ever looks into a view that is not
-    /// complete.
-    fn store(&mut self, ops: &[Op]) -> Result<(), MapsError> {
-        let is_deletion = |op: &&Op| {
-            matches!(
-                op,
-                Op::DeleteDecision(..) | Op::DeleteSource(..) | Op::DeletePvd(..) | Op::DeleteMember(..)
-            )
-        };
-        let reused = self.reused();
-        let maps = &mut self.installation.maps;
-        for op in ops.iter().filter(|op| matches!(op, Op::DeleteMember(_, pvd) if reused.contains(pvd))) {
-            maps.apply(op)?;
-        }
-        for (done, op) in ops.iter().filter(|op| !is_deletion(op)).enumerate() {
-            if let Err(error) = maps.apply(op) {
-                let puts: Vec<&Op> = ops.iter().filter(|op| !is_deletion(op)).take(done).collect();
-                self.undo(&puts);
-                self.stored = self.installation.maps.load()?;
-                return Err(error);
-            }
-        }
-        let deleted = self.store_policies().and_then(|()| {
-            ops.iter().filter(is_deletion).try_for_each(|op| self.installation.maps.apply(op))
-        });
-        // After a failure on the way the maps themselves say what they hold.
-        if deleted.is_ok() {
-            for op in ops {
-                self.stored.apply(op);
-            }
-        } else {
-            self.stored = self.installation.maps.load()?;
-        }
-        deleted
-    }
-
-    /// Takes back what was put: replaced entries get their old value, new ones go.
-    fn undo(&mut self, puts: &[&Op]) {
-        for op in puts.iter().rev() {
-            let inverse = match **op {
-                Op::PutDecision(view, prefix, _) => match self.stored.decisions.get(&(view, prefix)) {
-                    Some(old) => Op::PutDecision(view, prefix, *old),
-                    None => Op::DeleteDecision(view, prefix),
-                },
-                Op::PutSource(address, _) => match self.stored.sources.get(&address) {
-                    Some(old) => Op::PutSource(address, *old),
-                    None => Op::DeleteSource(address),
-                },
-                Op::PutPvd(index, _) => match self.stored.pvds.get(&index) {
-                    Some(old) => Op::PutPvd(index, *old),
-                    None => Op::DeletePvd(index),
-                },
-                Op::PutMember(view, pvd, _) => match self.stored.members.get(&(view, pvd)) {
-                    Some(old) => Op::PutMember(view, pvd, *old),
-                    None => Op::DeleteMember(view, pvd),
-                },
-                deletion => deletion,
-            };
-            if let Err(error) = self.installation.maps.apply(&inverse) {
-                error!("cannot take back {inverse:?}: {error}");
-            }
-        }
-    }
-
-    /// Removes policies, then adds some: in this order there is room. One that does not fit leaves the others in force.
-    fn store_policies(&mut self) -> Result<(), MapsError> {
-        let maps = &mut self.installation.maps;
-        let wanted: BTreeMap<u64, abi::Policy> = self
-            .policies
-            .iter()
-            .map(|policy| {
-                let mode = abi::Mode::from(policy.mode) as u32;
-                (policy.cgroup_id, abi::Policy { view: policy.view, mode })
-            })
-            .collect();
-        let mut result = Ok(());
-        let unwanted: Vec<u64> =
-            self.stored_policies.keys().filter(|cgroup| !wanted.contains_key(cgroup)).copied().collect();
-        for cgroup in unwanted {
-            match maps.remove_policy(cgroup) {
-                Ok(_) => drop(self.stored_policies.remove(&cgroup)),
-                Err(error) => result = result.and(Err(error)),
-            }
-        }
-        for (cgroup, policy) in wanted {
-            if self.stored_policies.get(&cgroup) == Some(&policy) {
-                continue;
-            }
-            match maps.set_policy(cgroup, policy) {
-                Ok(()) => drop(self.stored_policies.insert(cgroup, policy)),
-                Err(error) => result = result.and(Err(error)),
-            }
-        }
-        result
-    }
-
-    fn store_config(&mut self) -> Result<(), MapsError> {
-        let mut flags = 0;
-        if self.policies.iter().next().is_some() {
-            flags |= config_flags::POLICIES;
-        }
-        if self.policies.any_strict() {
-            flags |= config_flags::STRICT;
-        }
-        let foreign =
-            |family| self.host.observe_foreign_rules && self.foreign_rules.iter().any(|r| r.family == family);
-        if foreign(Family::Ipv6) {
-            flags |= config_flags::FOREIGN_RULES_IPV6;
-        }
-        if foreign(Family::Ipv4) {
-            flags |= config_flags::FOREIGN_RULES_IPV4;
-        }
-        let maps = &mut self.installation.maps;
-        let config = abi::Config {
-            netns_cookie: self.host.netns_cookie,
-            mode: abi::Mode::from(self.host.mode) as u32,
-            flags,
-            pvds: maps.pvd_places(),
-            layout: abi::LAYOUT,
-        };
-        if maps.config()? != config {
-            maps.set_config(config)?;
-        }
-        Ok(())
     }
 
     /// tc egress sits on every interface of a PvD: a packet of one PvD can only leave wrongly by another's.

@@ -181,6 +181,23 @@ fn routes() {
             vec![("eth2", vec!["::/0 via fe80::a"])],
         ),
         (
+            "a static default route with a source of its own",
+            vec![
+                Event::Route(KernelRoute {
+                    preferred_source: Some(ip("2001:db8::99")),
+                    metric: 50,
+                    ..route(2, "::/0", Some(A))
+                }),
+                slaac(),
+                Event::Address(permanent(2, "2001:db8::99")),
+                says(2, A, usual()),
+            ],
+            vec![
+                ("eth2", vec!["::/0 via fe80::a"]),
+                ("eth2/fe80::a", vec!["2001:db8::/64 on-link", "::/0 via fe80::a"]),
+            ],
+        ),
+        (
             "a static default route by way of another router",
             vec![Event::Route(route(2, "::/0", Some(B))), slaac(), says(2, A, usual())],
             vec![
