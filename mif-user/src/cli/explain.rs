@@ -218,7 +218,9 @@ fn explain(
 
 /// Fetches from the maps the rows that the decision will look at, so that it runs on owned values.
 fn fetch(maps: &Maps, tables: &mut HostTables, view: u32, question: &Question<'_>) -> Result<(), MapsError> {
-    if let Some(decision) = maps.decision(view, question.destination)? {
+    // The hooks do not ask for destinations that are exempt, which shorter prefixes of the tables cover too.
+    let asked = decide::exempt(&question.destination.into()).is_none();
+    if asked && let Some(decision) = maps.decision(view, question.destination)? {
         // Under the destination itself: the answer of the longest match, whatever its prefix.
         tables.tables.decisions.insert((view, Ipv6Net::from(question.destination)), decision);
         fetch_source(maps, tables, view, decision.source.into())?;

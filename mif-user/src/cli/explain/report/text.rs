@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use mif_common::abi::DEFAULT_VIEW;
+use mif_common::{Reason, abi::DEFAULT_VIEW};
 
 use super::{
     super::super::{
@@ -61,7 +61,11 @@ impl fmt::Display for Report {
             table.field("socket", bound.to_string());
         }
         table.field("policy", self.rule.to_string());
-        table.field("table", self.decision.as_ref().map_or_else(no_decision, DecisionReport::cell));
+        match &self.decision {
+            Some(decision) => table.field("table", decision.cell()),
+            None if self.connect.reason == Reason::NotOurs.name() => {}
+            None => table.field("table", no_decision()),
+        }
         if let Some(choice) = &self.choice {
             table.field_list("because", choice.because());
             table.field_list("candidates", choice.lines());
