@@ -270,7 +270,15 @@ impl Daemon<'_> {
     /// # Errors
     /// The daemon refused.
     pub fn attach(&self, cgroup: &Cgroup, pvd: &str, mode: Mode) -> Result<Policy> {
-        let (cgroup, groups) = (cgroup.path().to_owned(), vec![vec![pvd.to_owned()]]);
+        self.attach_groups(cgroup, vec![vec![pvd.to_owned()]], mode)
+    }
+
+    /// As [`Self::attach`], with ordered groups of PvDs.
+    ///
+    /// # Errors
+    /// The daemon refused.
+    pub fn attach_groups(&self, cgroup: &Cgroup, groups: Vec<Vec<String>>, mode: Mode) -> Result<Policy> {
+        let cgroup = cgroup.path().to_owned();
         Ok(control::change(self.site.state_dir(), &Request::Attach { cgroup, groups, mode })?)
     }
 

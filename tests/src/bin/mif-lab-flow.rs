@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use clap::Parser;
-use mif_tests::{echo::EchoServer, flow::Flow, storm};
+use mif_tests::{echo::EchoServer, flow::Flow, handed::Hand, script::Script, storm};
 
 /// An application of the lab
 #[derive(Parser)]
@@ -16,6 +16,15 @@ enum Command {
     Open(Flow),
     /// Open the flow again and again until standard input ends, and report what became of them for each line of it
     Storm(Flow),
+    /// Do what a script says with a socket, and report what became of it
+    Script {
+        /// The socket is another process's
+        #[arg(long)]
+        hand: Option<Hand>,
+        /// `ipv4` or `ipv6`, the protocol, and the calls
+        #[arg(required = true)]
+        words: Vec<String>,
+    },
     /// Serve echo on TCP and UDP until standard input ends
     Serve {
         /// What to serve: `[2001:db8::1]:7`, `203.0.113.1:7`, `0.0.0.0:7` for all IPv4 addresses, `[::]:7` for all addresses
@@ -28,6 +37,10 @@ fn main() -> Result<()> {
     match Command::parse() {
         Command::Open(flow) => flow.run(io::stdout())?,
         Command::Storm(flow) => storm::run(&flow, io::stdout())?,
+        Command::Script { hand, words } => {
+            let socket = hand.map(Hand::take).transpose()?;
+            Script::parse(&words)?.run(socket, io::stdout())?;
+        }
         Command::Serve { addresses } => {
             let _server = EchoServer::here(&addresses)?;
             println!("ready");
