@@ -26,7 +26,7 @@ use crate::{
 /// providers with port 0, `{a-ip}` and `{b-ip}` the same without, and `{any}` is no address. An outcome is
 /// - `a` or `b`: the answer came, to the host's address from that provider
 /// - `lost`: it went to the other provider, whose filter dropped it
-/// - `dropped`: it did not leave the host
+/// - `dropped`: it did not leave the host; the call says ENOBUFS or nothing (`IP_RECVERR` of ip(7) decides)
 /// - the name of an errno(3): the call was refused
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
@@ -210,6 +210,9 @@ pub fn attach(daemon: &Mif<'_>, cgroup: &Cgroup, mode: Mode) -> Result<Policy> {
 /// The outcome of a way in one word.
 pub fn outcome(report: &Report) -> String {
     if let Some(errno) = report.errno {
+        if errno == Errno::ENOBUFS as i32 {
+            return "dropped".into();
+        }
         return format!("{:?}", Errno::from_raw(errno));
     }
     let source = report.source();
