@@ -135,15 +135,19 @@ impl Stage {
         self.world.host.place(cgroup).play(&self.script(family, text)?)
     }
 
-    /// Plays the whole table in these families, first with the kernel alone, and compares. With `mif` nothing may reach the wrong
+    /// Plays all tables, each in its families, first with the kernel alone, and compares. With `mif` nothing may reach the wrong
     /// provider, and nothing of the strict cgroup the first one.
     ///
     /// # Errors
     /// An outcome is another one; the message has all of them.
-    pub fn check(&self, families: &[Family], ways: &[Way]) -> Result<()> {
+    pub fn check(&self, tables: &[(&[Family], &[Way])]) -> Result<()> {
+        let mut rows = Vec::new();
+        for (families, ways) in tables {
+            rows.extend(families.iter().flat_map(|&family| ways.iter().map(move |way| (family, way))));
+        }
         let mut wrong = String::new();
-        self.column("alone", &self.free, families, ways, |way| way.alone, &mut wrong)?;
-        let expects_lost = ways.iter().any(|way| way.alone == "lost");
+        self.column("alone", &self.free, &rows, |way| way.alone, &mut wrong)?;
+        let expects_lost = rows.iter().any(|(_, way)| way.alone == "lost");
         let lost = !self.world.foreign()?.is_empty();
         ensure!(lost == expects_lost, "with the kernel alone packets were filtered: {lost}\n{wrong}");
         let daemon = self.daemon()?;
@@ -152,7 +156,7 @@ impl Stage {
             ("prefer", &self.prefer, |way| way.prefer),
             ("strict", &self.strict, |way| way.strict),
         ] {
-            self.column(name, cgroup, families, ways, expected, &mut wrong)?;
+            self.column(name, cgroup, &rows, expected, &mut wrong)?;
             let foreign = self.world.foreign()?;
             if !foreign.is_empty() {
                 writeln!(wrong, "{name}: packets went to the wrong provider: {foreign:#?}")?;
@@ -170,17 +174,14 @@ impl Stage {
         &self,
         name: &str,
         cgroup: &Cgroup,
-        families: &[Family],
-        ways: &[Way],
+        rows: &[(Family, &Way)],
         expected: impl Fn(&Way) -> &'static str,
         wrong: &mut String,
     ) -> Result<()> {
         self.world.forget()?;
         let mut started = Vec::new();
-        for &family in families {
-            for way in ways {
-                started.push((family, way, self.play(cgroup, family, way.script)?));
-            }
+        for &(family, way) in rows {
+            started.push((family, way, self.play(cgroup, family, way.script)?));
         }
         for (family, way, mut application) in started {
             let report = application.report()?;

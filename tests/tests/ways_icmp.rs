@@ -35,7 +35,7 @@ const ECHO: &[Way] = &[
 
 #[test]
 fn echo_requests() {
-    bounded(6 * PATIENCE, || Stage::new()?.check(&[Family::Ipv6, Family::Ipv4], ECHO));
+    bounded(6 * PATIENCE, || Stage::new()?.check(&[(&[Family::Ipv6, Family::Ipv4], ECHO)]));
 }
 
 /// Whether `ping ARGS ADDRESS` got its answer.
