@@ -6,16 +6,17 @@ use std::{
     thread,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use mif_common::Reason;
 use mif_tests::{
-    application::Place,
+    application::{Application, Place},
     cgroup::Cgroup,
     deadline::{PATIENCE, bounded},
     family::Family,
     flow::{Flow, Kind},
     internet::at_echo,
     isp::{ISP_A, ISP_B},
-    tap::Tap,
+    tap::{Seen, Tap},
     ways::Stage,
 };
 use nix::{errno::Errno, libc};
@@ -122,9 +123,11 @@ fn subflow(tap: &Tap, to: SocketAddr, from: IpAddr) -> Result<()> {
 /// The kernel opens subflows from the addresses that the administrator named; each leaves by its source's provider (RFC 8684 §3.2).
 #[test]
 fn mptcp_subflows() {
-    bounded(6 * PATIENCE, || {
+    const ALONE: u16 = 4010;
+    const FREE: u16 = 4011;
+    const STRICT: u16 = 4012;
+    bounded(8 * PATIENCE, || {
         let stage = Stage::new()?;
-        let daemon = stage.daemon()?;
         let host = stage.world.host.namespace();
         for namespace in [host, stage.world.internet.namespace()] {
             run(
@@ -132,42 +135,60 @@ fn mptcp_subflows() {
                 &["mptcp", "limits", "set", "subflow", "2", "add_addr_accepted", "2"],
             )?;
         }
-        for family in [Family::Ipv6, Family::Ipv4] {
-            let server = SocketAddr::new(family.servers()[0], 4008);
-            serve_mptcp(&stage, server)?;
-            let (a, b) = (stage.world.source_of(family, &ISP_A)?, stage.world.source_of(family, &ISP_B)?);
-            for address in [a, b] {
-                let address = address.to_string();
+        let families = [Family::Ipv6, Family::Ipv4];
+        let at = |family: Family, port| SocketAddr::new(family.servers()[0], port);
+        for family in families {
+            for port in [ALONE, FREE, STRICT] {
+                serve_mptcp(&stage, at(family, port))?;
+            }
+            for isp in [ISP_A, ISP_B] {
+                let address = stage.world.source_of(family, &isp)?.to_string();
                 run(&Place::new(host), &["mptcp", "endpoint", "add", &address, "subflow"])?;
             }
-            let script = format!("mptcp connect={server} exchange wait exchange");
-            let [router_a, router_b] = stage.world.routers() else { unreachable!("two uplinks") };
-
-            // Without a policy: both.
-            stage.world.forget()?;
-            let mut application = stage.play(&stage.free, family, &script)?;
-            ensure!(application.report()?.arrived, "{family}: the first exchange");
-            subflow(router_a.tap(), server, a)?;
-            subflow(router_b.tap(), server, b)?;
+        }
+        let start = |cgroup, family, port| -> Result<Application> {
+            let script =
+                format!("mptcp connect={} exchange{}", at(family, port), " wait exchange".repeat(99));
+            let mut application = stage.play(cgroup, family, &script)?;
+            let report = application.report()?;
+            ensure!(report.arrived, "{family}: {report:?}");
+            Ok(application)
+        };
+        let [tap_a, tap_b] = stage.world.routers() else { bail!("two uplinks have two routers") };
+        let (tap_a, tap_b) = (tap_a.tap(), tap_b.tap());
+        // The kernel alone sends both by the first provider.
+        for family in families {
+            let _application = start(&stage.free, family, ALONE)?;
+            for isp in [ISP_A, ISP_B] {
+                subflow(tap_a, at(family, ALONE), stage.world.source_of(family, &isp)?)?;
+            }
+        }
+        let daemon = stage.daemon()?;
+        let maps = stage.site.maps()?;
+        let vetoes = || -> Result<u64> {
+            let counts = maps.counts()?;
+            let of_veto = counts.iter().filter(|(_, reason, _)| *reason == Reason::Vetoed);
+            Ok(of_veto.map(|(.., count)| count.count).sum())
+        };
+        for family in families {
+            let (a, b) = (stage.world.source_of(family, &ISP_A)?, stage.world.source_of(family, &ISP_B)?);
+            let mut application = start(&stage.free, family, FREE)?;
+            subflow(tap_a, at(family, FREE), a)?;
+            subflow(tap_b, at(family, FREE), b)?;
             ensure!(application.again()?.arrived, "{family}: the second exchange");
-            stage.world.check_no_foreign()?;
-            drop(application);
 
-            // Confined to the second: no subflow by the first.
-            stage.world.forget()?;
-            let mut application = stage.play(&stage.strict, family, &script)?;
-            ensure!(application.report()?.arrived, "{family}, strict: the first exchange");
-            subflow(router_b.tap(), server, b)?;
-            ensure!(application.again()?.arrived, "{family}, strict: the second exchange");
-            drop(application);
-            let of_strict = router_a.tap().seen()?;
-            let leaked: Vec<_> = of_strict
-                .iter()
-                .filter(|seen| seen.headers.source != a || seen.headers.ports.is_none())
-                .collect();
-            ensure!(leaked.is_empty(), "{family}, strict: {leaked:#?}");
-            stage.world.check_no_foreign()?;
-            run(&Place::new(host), &["mptcp", "endpoint", "flush"])?;
+            // Confined to the second: the subflow from the first one's address is vetoed, the connection goes on.
+            let before = vetoes()?;
+            let mut application = start(&stage.strict, family, STRICT)?;
+            subflow(tap_b, at(family, STRICT), b)?;
+            while vetoes()? == before {
+                ensure!(application.again()?.arrived, "{family}: an exchange of the strict cgroup");
+            }
+            ensure!(application.again()?.arrived, "{family}: the last exchange of the strict cgroup");
+            let port = |seen: &Seen, port| seen.headers.ports.is_some_and(|(_, to)| to == port);
+            let mut seen = tap_a.seen()?;
+            seen.retain(|seen| port(seen, STRICT) || port(seen, FREE) && !ISP_A.owns(seen.headers.source));
+            ensure!(seen.is_empty(), "{family}: by the wrong provider: {seen:#?}");
         }
         daemon.stop()
     });
