@@ -35,6 +35,9 @@ pub struct Args {
     /// Do this work for 20 s with the hooks on: connect, exchange, send or stream
     #[arg(long, value_name = "WORK")]
     profile: Option<String>,
+    /// With --profile: on IPv4 sockets
+    #[arg(long, requires = "profile")]
+    ipv4: bool,
 }
 
 /// Builds optimised, then becomes the benchmark program.
@@ -45,6 +48,9 @@ pub fn task(workspace: &Workspace, args: &Args) -> Result<()> {
     command.arg("--out").arg(workspace.target.join("bench"));
     if args.quick {
         command.arg("--quick");
+    }
+    if args.ipv4 {
+        command.arg("--ipv4");
     }
     if args.docs {
         command.arg("--docs").arg(workspace.root.join("docs"));

@@ -180,9 +180,7 @@ impl LinkState {
                 other.protocol == RouteProtocol::RouterAdvertisement && !other.valid_until.passed(now)
             })
         };
-        // One that names its source says more than any announcement: somebody wants that source.
-        let represents = route.preferred_source.is_none() && (announced() || learnt());
-        RouteKind::of(route, self.link.loopback, represents)
+        RouteKind::of(route, self.link.loopback, announced() || learnt())
     }
 
     /// The routes to one prefix by one gateway: they differ in the metric, and in who made them.

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     net::Ipv6Addr,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -23,7 +22,6 @@ use mif_core::{
 use mif_tests::{
     bpffs::Bpffs,
     cgroup::Cgroup,
-    footprint::Folder,
     netns::{End, Namespace, veth},
 };
 use mif_user::{
@@ -31,12 +29,12 @@ use mif_user::{
     daemon::owner::{HostPolicy, Owner},
     kernel::{attach::TcBackend, maps::Maps, object::Sizes, pins},
     mode::Mode,
-    policy::{Caps, Policies},
+    policy::Policies,
 };
 use nix::net::if_::if_nametoindex;
 
 use crate::{
-    Plan,
+    Plan, aftermath,
     figure::{Figure, Goal, thousands},
     lab,
     progress::Progress,
@@ -52,14 +50,13 @@ struct Host {
     namespace: Namespace,
     ifindices: Vec<u32>,
     plan: pins::Plan,
-    state_dir: PathBuf,
-    _folder: Folder,
     _cgroup: Cgroup,
     _bpffs: Bpffs,
 }
 
 /// Measures both, and `compile` alone with other numbers.
 pub fn measure(plan: &Plan, progress: &mut Progress, report: &mut Report) -> Result<()> {
+    aftermath::wait();
     for &population in &plan.populations {
         progress.step(format!("{population}: compile"));
         let world = population.world([2, 3]);
@@ -109,15 +106,13 @@ impl Host {
         }
         let index = |link| namespace.run(|| if_nametoindex(name(link).as_str()));
         let ifindices = (0..LINKS).map(index).collect::<Result<_, _>>().context("the links are there")?;
-        let folder = Folder::new("owner")?;
         let plan = pins::Plan {
             directory: bpffs.directory(),
             cgroup: cgroup.path().into(),
             sizes: Sizes { pvds: PLACES, ..Sizes::default() },
             tc: TcBackend::Auto,
         };
-        let state_dir = folder.path().into();
-        Ok(Self { namespace, ifindices, plan, state_dir, _folder: folder, _cgroup: cgroup, _bpffs: bpffs })
+        Ok(Self { namespace, ifindices, plan, _cgroup: cgroup, _bpffs: bpffs })
     }
 
     fn ifindex(&self, router: Router) -> u32 {
@@ -138,7 +133,7 @@ impl Host {
         };
         let mut owner = Owner::new(
             PvdSet::new(Limits { max_pvds: PLACES - 1 }),
-            Policies::load(&self.state_dir, Caps::default()).0,
+            Policies::default(),
             policy,
             Preferences::default(),
             installation,

@@ -13,7 +13,7 @@ use mif_tests::{
 use mif_user::control::Notice;
 
 use crate::{
-    Plan,
+    Plan, aftermath,
     figure::{Figure, Goal, thousands},
     lab,
     progress::Progress,
@@ -31,6 +31,7 @@ const KIB_PER_MIB: f64 = 1024.0;
 pub fn measure(plan: &Plan, progress: &mut Progress, report: &mut Report) -> Result<()> {
     let n = format!("{} PvDs, 10 routes each", thousands(plan.routers));
     progress.step(format!("daemon, {n}: setting up"));
+    aftermath::wait();
     let cgroup: Cgroup = lab::cgroup()?;
     let host = Host::new()?;
     let routers = Namespace::new("routers")?;

@@ -19,7 +19,7 @@ use mif_tests::netns::Namespace;
 use mif_user::kernel::object::{EGRESS_PROGRAM, Sizes};
 
 use crate::{
-    Plan,
+    Plan, aftermath,
     enforcement::Enforcement,
     figure::{Figure, Goal, thousands},
     lab, object,
@@ -37,6 +37,7 @@ const FILLERS: u32 = 1;
 
 /// Packets that leave rightly, with more and more sources in the table; and those of an unknown source.
 pub fn measure(plan: &Plan, progress: &mut Progress, report: &mut Report) -> Result<()> {
+    aftermath::wait();
     let most = plan.sources.iter().copied().max().unwrap_or(1);
     let (host, cgroup) = (Namespace::new("host of packets")?, lab::cgroup()?);
     // One for the packets of each family.

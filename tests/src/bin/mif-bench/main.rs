@@ -3,6 +3,7 @@
 //! Everything is set up here, in namespaces and a cgroup of its own. What is compared takes turns within one run, so that
 //! drift hits all alike; figures are medians of the rounds, ratios those of the same round.
 
+mod aftermath;
 mod chart;
 mod control;
 mod daemon;
@@ -30,6 +31,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
+use mif_core::family::Family;
 
 use crate::{population::Population, progress::Progress, report::Report, traffic::Kind};
 
@@ -52,6 +54,9 @@ struct Args {
     /// Measure nothing: work so for 20 s with the hooks on, for a profiler to look at
     #[arg(long, value_name = "WORK")]
     profile: Option<Kind>,
+    /// With --profile: on IPv4 sockets
+    #[arg(long, requires = "profile")]
+    ipv4: bool,
 }
 
 /// A part of the bench.
@@ -130,8 +135,8 @@ impl Plan {
             populations: populations.collect(),
             streams_at,
             ipv4_at,
-            rounds: 15,
-            slice: 60,
+            rounds: 25,
+            slice: 36,
             sources,
             packets: 1_000_000,
             routers: 1_000,
@@ -159,7 +164,8 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<()> {
     let plan = Plan::new(args.quick);
     if let Some(kind) = args.profile {
-        return sockets::show(kind, Population { pvds: 1_000, routes: 10 }, 20);
+        let family = if args.ipv4 { Family::Ipv4 } else { Family::Ipv6 };
+        return sockets::show(kind, family, Population { pvds: 1_000, routes: 10 }, 20);
     }
     let (mut report, mut progress) = (Report::new(args.quick), Progress::new());
     if args.only.contains(&Part::Sockets) {

@@ -8,7 +8,7 @@ use mif_tests::cgroup::Cgroup;
 use mif_user::kernel::object::Sizes;
 
 use crate::{
-    Plan,
+    Plan, aftermath,
     enforcement::Enforcement,
     figure::{Figure, Goal},
     lab::{self, Site},
@@ -59,6 +59,7 @@ pub fn measure(
     report: &mut Report,
 ) -> Result<()> {
     progress.step(format!("{population}: setting up"));
+    aftermath::wait();
     let families: &[Family] =
         if plan.ipv4_at.contains(&population) { &[Family::Ipv6, Family::Ipv4] } else { &[Family::Ipv6] };
     let mut stage = Stage::set_up(population, families)?;
@@ -77,10 +78,10 @@ pub fn measure(
 }
 
 /// Works for some seconds with the hooks on, for a profiler to look at.
-pub fn show(kind: Kind, population: Population, seconds: u32) -> Result<()> {
-    let mut stage = Stage::set_up(population, &[Family::Ipv6])?;
+pub fn show(kind: Kind, family: Family, population: Population, seconds: u32) -> Result<()> {
+    let mut stage = Stage::set_up(population, &[family])?;
     stage.mif.on()?;
-    let order = Order { kind, family: Family::Ipv6, bind_device: false, milliseconds: 1000 };
+    let order = Order { kind, family, bind_device: false, milliseconds: 1000 };
     eprintln!("works for {seconds} s: perf record -g -p {}", stage.plain.worker.id());
     for _ in 0..seconds {
         let done = stage.plain.worker.order(&order)?;
