@@ -116,7 +116,7 @@ fn pvd() -> impl Strategy<Value = Pvd> {
     let no_internet = prop::bool::weighted(0.2);
     let named = vec(prop::option::weighted(0.2, 0..5usize), 6);
     (
-        1..4u32,
+        0..4u32,
         origin(),
         any::<bool>(),
         no_internet,
