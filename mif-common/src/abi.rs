@@ -8,7 +8,7 @@ use bytemuck::{CheckedBitPattern, Pod, Zeroable, checked};
 use crate::addr::Addr;
 
 /// Version of the map layout and of the meaning of the values.
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 
 /// A PvD's place in the PVD array; 0 is [`NO_PVD`].
 pub type PvdIndex = u32;
@@ -216,6 +216,8 @@ pub mod source_flags {
     /// Several PvDs own the address - redundant gateways that announce one prefix -, and [`super::Source::pvd`] is the one
     /// of them that carries it.
     pub const SHARED: u32 = 1 << 2;
+    /// The address is on other interfaces too. Except under a strict policy it says nothing about where a packet belongs.
+    pub const SEVERAL_INTERFACES: u32 = 1 << 3;
 }
 
 /// PVD element, by [`PvdIndex`]. An all-zero element is a free place.

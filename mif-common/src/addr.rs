@@ -98,7 +98,7 @@ impl Addr {
         if self.is_v4_mapped() {
             let address = self.ipv4() as u64;
             let prefixes =
-                (address >> 24) * (address >> 24 ^ 127) * (address >> 28 ^ 0xe) * (address >> 16 ^ 0xa9fe);
+                address * (address >> 24 ^ 127) * (address >> 28 ^ 0xe) * (address >> 16 ^ 0xa9fe);
             return prefixes == 0 || self.ipv4() == u32::MAX;
         }
         let first = u32::from_be(self.words[0]) as u64;
@@ -211,7 +211,8 @@ mod tests {
             ("ffff::1", true),
             ("2001:db8::1", false),
             ("::ffff:0.0.0.0", true),
-            ("::ffff:0.255.255.255", true),
+            ("::ffff:0.0.0.1", false),
+            ("::ffff:0.255.255.255", false),
             ("::ffff:1.0.0.0", false),
             ("::ffff:126.255.255.255", false),
             ("::ffff:127.0.0.1", true),

@@ -109,12 +109,31 @@ impl Rule {
     ) -> bool {
         self.permits(tables, source.pvd)
             || decision.is_some_and(|decision| {
-                matches!(Stored::from_raw(decision.verdict), Stored::Use) && decision.source == *address
+                matches!(Stored::from_raw(decision.verdict), Stored::Use)
+                    && decision.source == *address
+                    && decision.valid_until > tables.now()
             })
     }
 
+    /// Strict by a policy of its cgroup, not by the host's mode.
     #[inline(always)]
-    const fn strict(&self) -> bool {
+    #[must_use]
+    pub const fn pinned(&self) -> bool {
+        self.strict() && self.cgroup != 0
+    }
+
+    /// The kernel would not do what was decided: a strict socket is refused, because what the kernel would do instead is
+    /// nobody's decision; others are left to it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn failed(&self, reason: Reason, pvd: PvdIndex) -> Outcome {
+        if self.strict() { Outcome::refuse(reason, pvd) } else { Outcome::pass(reason, pvd) }
+    }
+
+    /// Refuses or drops what the view does not allow.
+    #[inline(always)]
+    #[must_use]
+    pub const fn strict(&self) -> bool {
         matches!(self.mode, Mode::Strict)
     }
 }
