@@ -79,6 +79,7 @@ fn pvd(index: u32) -> Pvd {
         secondary: false,
         valid_until: Deadline::NEVER,
         carried: true,
+        several_interfaces: false,
         advertisers: vec![router],
     };
     let route = |prefix, next_hop| Route {

@@ -308,6 +308,7 @@ fn snapshot(index: u32, router: &str, source: &str) -> PvdSnapshot {
             secondary: false,
             valid_until: Deadline::NEVER,
             carried: true,
+            several_interfaces: false,
             advertisers: vec![],
         }],
         routes: vec![],

@@ -165,6 +165,7 @@ fn pvd(number: u32, ifindex: u32) -> Pvd {
             secondary: false,
             valid_until: Deadline::NEVER,
             carried: true,
+            several_interfaces: false,
             advertisers: vec![router],
         }],
         routes: vec![
