@@ -78,6 +78,7 @@ fn source() -> impl Strategy<Value = Source> {
             secondary,
             valid_until,
             carried,
+            several_interfaces: false,
             advertisers,
         },
     )
