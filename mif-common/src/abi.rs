@@ -315,7 +315,8 @@ pub struct Event {
     pub suppressed: u32,
 }
 
-/// SOCKET storage: what a hook did to this socket, so that it can be told from the application's own choice.
+/// SOCKET storage: what a hook did to a socket of which the application has chosen something itself. All zero: nothing; what is
+/// bound is the application's. Most sockets have none ([`crate::decide::Socket::presume_ours`]).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
 pub struct SocketState {

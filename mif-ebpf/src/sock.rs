@@ -33,12 +33,12 @@ const SOL_SOCKET: i32 = 1;
 const SO_BINDTOIFINDEX: i32 = 62;
 
 pub fn connect<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
-    let (rule, socket) = context::<F>(ctx, release)?;
+    let (rule, socket, noted) = context::<F>(ctx, release)?;
     let mut outcome = decide::connect(&Maps, &rule, &socket);
     match outcome.verdict {
-        Verdict::Apply => apply(ctx, &socket, &mut outcome),
+        Verdict::Apply => apply(ctx, &socket, noted, &mut outcome),
         // The socket is on its way somewhere else than when a hook bound its interface.
-        Verdict::Pass if !matches!(outcome.reason, Reason::Consistent) => release(ctx, &socket),
+        Verdict::Pass if !matches!(outcome.reason, Reason::Consistent) => release(ctx, &socket, noted),
         Verdict::Pass | Verdict::Refuse => {}
     }
     Some(conclude(F::CONNECT, &outcome, &rule, &socket, ENETUNREACH))
@@ -46,7 +46,7 @@ pub fn connect<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
 
 pub fn sendmsg<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
     // A binding of the socket is not this datagram's to change.
-    let (rule, mut socket) = context::<F>(ctx, |_, _| ())?;
+    let (rule, mut socket, _) = context::<F>(ctx, |_, _, _| ())?;
     let named = F::message_source(ctx);
     if !named.is_unspecified() {
         socket.source = named;
@@ -68,6 +68,11 @@ pub fn bind<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
     let rule = Rule::of(&Maps, config, &address, &CurrentTask);
     let outcome = decide::bind(&Maps, &rule, &address);
     if !matches!(outcome.verdict, Verdict::Refuse) {
+        // SAFETY: the context is valid for the program's run.
+        if unsafe { (*ctx.sock_addr).user_port } == 0 {
+            // It may stay without a port (IP_BIND_ADDRESS_NO_PORT): the source is the application's all the same.
+            maps::SOCKET.get_or_insert_ptr_mut(ctx, Some(&mut SocketState::default()));
+        }
         return None;
     }
     let socket = Socket { source: address, ..Socket::default() };
@@ -89,13 +94,13 @@ fn config(ctx: &SockAddrContext) -> Option<&'static Config> {
     Some(config)
 }
 
-/// What both hooks read first; `None` where the socket is none of our business, `exempted` before where its destination is
-/// the reason.
+/// What both hooks read first, and whether there is a note on the socket; `None` where the socket is none of our business,
+/// `exempted` before where its destination is the reason.
 #[inline(always)]
 fn context<F: Family>(
     ctx: &SockAddrContext,
-    exempted: impl FnOnce(&SockAddrContext, &Socket),
-) -> Option<(Rule, Socket)> {
+    exempted: impl FnOnce(&SockAddrContext, &Socket, bool),
+) -> Option<(Rule, Socket, bool)> {
     let config = config(ctx)?;
     let destination = F::address(ctx);
     // SAFETY: every sock_addr context has its socket; the verifier checks the null test.
@@ -107,26 +112,25 @@ fn context<F: Family>(
         has_port: sk.src_port != 0,
         ours: SocketState::default(),
     };
-    // Only a socket that has something bound can have been bound by us: spare the others the lookup.
-    if socket.ifindex != 0 || !socket.source.is_unspecified() {
-        // SAFETY: the pointer is the storage of this socket, null without one.
-        if let Some(ours) = unsafe { maps::SOCKET.get_ptr_mut(ctx).as_ref() } {
-            socket.ours = *ours;
-        }
+    // SAFETY: the pointer is the storage of this socket, null without one.
+    let note = unsafe { maps::SOCKET.get_ptr_mut(ctx).as_ref() };
+    match note {
+        Some(ours) => socket.ours = *ours,
+        None => socket.presume_ours(),
     }
     if let Some(reason) = decide::exempt(&destination) {
         report::count(reason, NO_PVD, 0);
-        exempted(ctx, &socket);
+        exempted(ctx, &socket, note.is_some());
         return None;
     }
-    Some((Rule::of(&Maps, config, &destination, &CurrentTask), socket))
+    Some((Rule::of(&Maps, config, &destination, &CurrentTask), socket, note.is_some()))
 }
 
 /// Takes back the interface that a hook bound, for a destination that is not ours to decide: loopback, the host itself, a
 /// container. What the application bound stays.
 #[inline(always)]
-fn release(ctx: &SockAddrContext, socket: &Socket) {
-    if socket.ours.ifindex == 0 || socket.ifindex != socket.ours.ifindex || !set_interface(ctx, 0) {
+fn release(ctx: &SockAddrContext, socket: &Socket, noted: bool) {
+    if !socket.has_our_interface(&Maps, noted) || !set_interface(ctx, 0) || !noted {
         return;
     }
     // SAFETY: the pointer is the storage of this socket, null without one.
@@ -138,7 +142,7 @@ fn release(ctx: &SockAddrContext, socket: &Socket) {
 /// Binds source and interface. The source first: an interface without the source would be *source of one PvD on the
 /// interface of another* for whoever comes after us.
 #[inline(always)]
-fn apply(ctx: &SockAddrContext, socket: &Socket, outcome: &mut Outcome) {
+fn apply(ctx: &SockAddrContext, socket: &Socket, noted: bool, outcome: &mut Outcome) {
     if !outcome.source.is_unspecified() && !family::bind(ctx, outcome.source) {
         *outcome = Outcome::pass(Reason::BindFailed, outcome.pvd);
         return;
@@ -146,6 +150,9 @@ fn apply(ctx: &SockAddrContext, socket: &Socket, outcome: &mut Outcome) {
     if outcome.ifindex != 0 && !set_interface(ctx, outcome.ifindex) {
         outcome.ifindex = 0;
         outcome.reason = Reason::DeviceFailed;
+    }
+    if !noted && socket.is_ours_alone() {
+        return;
     }
     let mut state = SocketState {
         source: if outcome.source.is_unspecified() { socket.ours.source } else { outcome.source },

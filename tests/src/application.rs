@@ -13,6 +13,7 @@ use crate::{
     flow::{Flow, Report},
     need,
     netns::Namespace,
+    probe::{Probe, Probed},
     process::Process,
     storm::Summary,
 };
@@ -87,6 +88,17 @@ impl<'a> Place<'a> {
         let mut storm = Storm { process: Process::spawn(command)? };
         storm.so_far()?;
         Ok(storm)
+    }
+
+    /// Tries destinations on UDP sockets.
+    ///
+    /// # Errors
+    /// The application could not be started, or did not report.
+    pub fn probe(&self, probe: &Probe) -> Result<Vec<Probed>> {
+        let mut command = self.command(need::sibling(PROGRAM)?)?;
+        command.arg("probe").args(probe.args()).stdin(Stdio::null()).stdout(Stdio::piped());
+        let line = Process::spawn(command)?.read_line()?;
+        serde_json::from_str(&line).with_context(|| format!("{PROGRAM} said {line:?}"))
     }
 
     /// Serves echo on TCP and UDP; `[::]` is all addresses, `0.0.0.0` those of IPv4. Ready when this returns, ends when the result is dropped.

@@ -22,6 +22,40 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// What a hook did to a socket that has no note of it ([`SocketState`]). There is one only where the application had chosen
+    /// something before a hook did, because making one costs more than all the rest of a connect.
+    ///
+    /// An application's bind takes a port, unless it asked not to (IP_BIND_ADDRESS_NO_PORT), and of binds to port 0 the hook
+    /// leaves a note. So a source without a port is a hook's, and so is the interface that goes with it.
+    #[inline(always)]
+    pub const fn presume_ours(&mut self) {
+        if !self.has_port && !self.source.is_unspecified() {
+            self.ours = SocketState { source: self.source, ifindex: self.ifindex };
+        }
+    }
+
+    /// Whether the interface that it is bound to is a hook's, to be taken back. Once a socket without a note has connected there
+    /// is a port; then the interface of the source's PvD is taken for a hook's.
+    #[inline(always)]
+    pub fn has_our_interface<T: Tables>(&self, tables: &T, noted: bool) -> bool {
+        if self.ifindex == 0 {
+            return false;
+        }
+        self.ifindex == self.ours.ifindex
+            || !noted
+                && self.has_port
+                && tables.source(&self.source).is_some_and(|source| source.ifindex == self.ifindex)
+    }
+
+    /// Whether nothing on it is the application's: then what a hook does now needs no note.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_ours_alone(&self) -> bool {
+        !self.has_port
+            && (self.source.is_unspecified() || self.source == self.ours.source)
+            && self.application_device() == 0
+    }
+
     /// The interface that the application bound; 0 where a hook did it or nobody.
     #[inline(always)]
     const fn application_device(&self) -> u32 {

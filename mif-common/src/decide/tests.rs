@@ -282,6 +282,41 @@ fn sockets() {
     }
 }
 
+/// What a hook is taken to have done, where no note says so: `SOURCE IFINDEX`; whether a note is needed from now on, and whether
+/// the interface may be taken back.
+#[test]
+fn presumptions() {
+    let tables = tables();
+    let with_port = |socket| Socket { has_port: true, ..socket };
+    for (socket, ours, alone, interface) in [
+        (socket("a::9", "::", 0), ":: 0", true, false),
+        // The application bound an interface and nothing else.
+        (socket("a::9", "::", 12), ":: 0", false, false),
+        (with_port(socket("a::9", "::", 0)), ":: 0", false, false),
+        // A source without a port, after a connect that failed or was taken back: a hook's, and the interface with it.
+        (socket("a::9", "b::1", 12), "b::1 12", true, true),
+        (socket("a::9", "b::1", 0), "b::1 0", true, false),
+        (socket("a::9", "7::7", 12), "7::7 12", true, true),
+        // With a port, after a connect: the source stays; the interface is a hook's if it is the source's.
+        (with_port(socket("a::9", "b::1", 12)), ":: 0", false, true),
+        (with_port(socket("a::9", "b::1", 11)), ":: 0", false, false),
+        (with_port(socket("a::9", "7::7", 12)), ":: 0", false, false),
+        (with_port(socket("a::9", "b::1", 0)), ":: 0", false, false),
+    ] {
+        let mut presumed = socket;
+        presumed.presume_ours();
+        assert_eq!(format!("{} {}", show(presumed.ours.source), presumed.ours.ifindex), ours, "{socket:?}");
+        assert_eq!(presumed.is_ours_alone(), alone, "{socket:?}");
+        assert_eq!(presumed.has_our_interface(&tables, false), interface, "{socket:?}");
+        // With a note that says that nothing is ours, nothing is.
+        assert!(!socket.has_our_interface(&tables, true), "{socket:?}");
+    }
+    // A connect that failed is tried again, by another PvD: nothing of the first is in the way.
+    let mut again = socket("b::9", "a::1", 11);
+    again.presume_ours();
+    assert_eq!(text(connect(&tables, &PREFER, &again)), "applied 2 from b::1 on 12");
+}
+
 #[test]
 fn binds() {
     let tables = tables();

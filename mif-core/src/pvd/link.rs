@@ -199,6 +199,7 @@ impl LinkState {
                 .iter()
                 .take_while(|(id, _)| id.prefix == DEFAULT_ROUTE)
                 .filter(|(id, (route, _))| !id.refuses && route.protocol != RouteProtocol::Mif)
+                .filter(|(_, (route, _))| route.preferred_source.is_none())
                 .map(|(id, _)| id)
         };
         defaults()

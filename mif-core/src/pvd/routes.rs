@@ -71,7 +71,12 @@ impl RouteKind {
             (RouteProtocol::Kernel | RouteProtocol::RouterAdvertisement, None) => Self::OnLink,
             (RouteProtocol::Kernel, Some(_)) => Self::Ignored,
             (RouteProtocol::RouterAdvertisement, Some(router)) => Self::Learnt(router),
-            (RouteProtocol::Other(_) | RouteProtocol::Dhcp, _) if announced => Self::Ignored,
+            // No advertisement names a source: who does means more than the advertisement.
+            (RouteProtocol::Other(_) | RouteProtocol::Dhcp, _)
+                if announced && route.preferred_source.is_none() =>
+            {
+                Self::Ignored
+            }
             (RouteProtocol::Other(_) | RouteProtocol::Dhcp, _) => Self::Administrator,
         }
     }

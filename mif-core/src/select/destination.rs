@@ -260,4 +260,6 @@ fn decided_by(one: &Entry<'_>, other: &Entry<'_>, policy: &PolicyTable) -> Rule 
 }
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;

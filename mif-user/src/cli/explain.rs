@@ -44,6 +44,7 @@ mod way;
 
 pub use report::{Answer, Report};
 use targets::Target;
+use way::Way;
 
 /// Say what a connection to a destination would use, and why
 #[derive(Debug, clap::Args)]
@@ -59,9 +60,9 @@ Keys: name, destination, cgroup, rule{view, mode, cgroup, groups, otherwise, for
 interface, ifindex}, decision{verdict, pvd, pvd_index, source, interface, ifindex, next_hop, on_link,
 administrator, local, valid_seconds}, choice{group, groups, decided_by{criterion, text},
 candidates[{pvd, pvd_index, source, interface, ifindex, route, next_hop, metric, lost_by}]},
-source_owner{pvd, pvd_index, interface, ifindex, next_hop, on_link_bits, valid_seconds}, connect and
-sendmsg{verdict, reason, text, pvd, pvd_index, source, interface, ifindex}, path{by, source,
-interface, ifindex, next_hop, egress}, kernel_error, before_next{rule, text}. valid_seconds is null
+source_owner{pvd, pvd_index, interface, ifindex, next_hop, on_link_bits, valid_seconds}, bind,
+connect and sendmsg{verdict, reason, text, pvd, pvd_index, source, interface, ifindex}, path{by,
+source, interface, ifindex, next_hop, egress}, kernel_error, before_next{rule, text}. valid_seconds is null
 for ever; choice is null where the state file does not go with the tables; before_next says why this
 address stands before the next one.
 
@@ -187,8 +188,16 @@ fn explain(
         has_port: question.source.is_some(),
         ours: abi::SocketState::default(),
     };
-    let connect = decide::connect(&tables, &rule, &socket);
-    let way = way::of(config, maps, &mut tables, &rule, &socket, &connect, at_home)?;
+    let outcomes = report::Outcomes {
+        bind: question.source.map(|source| decide::bind(&tables, &rule, &source.into())),
+        connect: decide::connect(&tables, &rule, &socket),
+        sendmsg: decide::sendmsg(&tables, &rule, &socket),
+    };
+    let way = if outcomes.is_refused() {
+        Way::default()
+    } else {
+        way::of(config, maps, &mut tables, &rule, &socket, &outcomes.connect, at_home)?
+    };
     Ok(report::build(
         names,
         &tables,
@@ -201,8 +210,7 @@ fn explain(
             rule,
             foreign_rules: rule.cgroup == 0 && config.flags & foreign != 0,
         },
-        &connect,
-        &decide::sendmsg(&tables, &rule, &socket),
+        &outcomes,
         &way,
         candidates::of(reader, &tables, &rule, question.destination)?,
     ))
@@ -210,7 +218,9 @@ fn explain(
 
 /// Fetches from the maps the rows that the decision will look at, so that it runs on owned values.
 fn fetch(maps: &Maps, tables: &mut HostTables, view: u32, question: &Question<'_>) -> Result<(), MapsError> {
-    if let Some(decision) = maps.decision(view, question.destination)? {
+    // The hooks do not ask for destinations that are exempt, which shorter prefixes of the tables cover too.
+    let asked = decide::exempt(&question.destination.into()).is_none();
+    if asked && let Some(decision) = maps.decision(view, question.destination)? {
         // Under the destination itself: the answer of the longest match, whatever its prefix.
         tables.tables.decisions.insert((view, Ipv6Net::from(question.destination)), decision);
         fetch_source(maps, tables, view, decision.source.into())?;

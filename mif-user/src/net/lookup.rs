@@ -36,7 +36,10 @@ pub fn lookup(destination: IpAddr, source: Option<IpAddr>, ifindex: u32) -> io::
     request.header.address_family = family;
     request.header.destination_prefix_length = bits;
     request.attributes.push(RouteAttribute::Destination(destination.into()));
-    if let Some(source) = source {
+    // With an interface and without a source the kernel looks at routes of that interface only, as it does for a socket that
+    // is bound to it (RT6_LOOKUP_F_IFACE in ip6_route_output_flags_noref); with both it would not. In IPv4 there is no such
+    // difference.
+    if let Some(source) = source.filter(|source| source.is_ipv4() || ifindex == 0) {
         request.header.source_prefix_length = bits;
         request.attributes.push(RouteAttribute::Source(source.into()));
     }

@@ -7,38 +7,55 @@
 
 use std::{io, net::IpAddr};
 
-use netlink_packet_core::{
-    NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage},
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-/// Asks the kernel to resolve a router, as if there were a packet for it (RTM_NEWNEIGH with NTF_USE). An entry that is there
-/// stays as it is (NLM_F_EXCL): of one that the administrator has made permanent, NTF_USE would take the link-layer address
-/// (`__neigh_update`). The answer, if the kernel refuses, is not waited for: the interface may be gone by now.
+use super::ask::ask;
+
+/// Asks the kernel to resolve a router, as if there were a packet for it (RTM_NEWNEIGH with NTF_USE). What is resolved
+/// already stays as it is, and so does what the administrator set: NTF_USE would take the permanence from an entry
+/// (`__neigh_update`), and then its address.
 ///
 /// # Errors
-/// When no socket can be made or the request cannot be sent.
+/// When no socket can be made, or the kernel refuses: the interface may be gone by now.
 pub fn resolve(ifindex: u32, address: IpAddr) -> io::Result<()> {
-    let mut body = NeighbourMessage::default();
+    if is_static(ifindex, address)? {
+        return Ok(());
+    }
+    let mut message = entry(ifindex, address);
+    // What this message does not say of being a router, the kernel takes back (NEIGH_UPDATE_F_OVERRIDE_ISROUTER).
+    message.header.flags = NeighbourFlags::Use | NeighbourFlags::Router;
+    let flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_ACK;
+    ask(RouteNetlinkMessage::NewNeighbour(message), flags).map(drop)
+}
+
+/// Whether the kernel has an entry that it never resolves (`ip neigh ... nud permanent`, `nud noarp`).
+fn is_static(ifindex: u32, address: IpAddr) -> io::Result<bool> {
+    // Asking for one entry: Linux 5.0.
+    let question = RouteNetlinkMessage::GetNeighbour(entry(ifindex, address));
+    match ask(question, NLM_F_REQUEST | NLM_F_ACK) {
+        Ok(answers) => Ok(answers.iter().any(|answer| match answer {
+            RouteNetlinkMessage::NewNeighbour(found) => {
+                matches!(found.header.state, NeighbourState::Permanent | NeighbourState::Noarp)
+            }
+            _ => false,
+        })),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn entry(ifindex: u32, address: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
     let (family, address) = match address {
         IpAddr::V4(address) => (AddressFamily::Inet, NeighbourAddress::Inet(address)),
         IpAddr::V6(address) => (AddressFamily::Inet6, NeighbourAddress::Inet6(address)),
     };
-    body.header.family = family;
-    body.header.ifindex = ifindex;
-    // What this message does not say of being a router, the kernel takes back (NEIGH_UPDATE_F_OVERRIDE_ISROUTER).
-    body.header.flags = NeighbourFlags::Use | NeighbourFlags::Router;
-    body.attributes.push(NeighbourAttribute::Destination(address));
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL;
-    let payload = NetlinkPayload::from(RouteNetlinkMessage::NewNeighbour(body));
-    let mut message = NetlinkMessage::new(header, payload);
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    Socket::new(NETLINK_ROUTE)?.send_to(&bytes, &SocketAddr::new(0, 0), 0).map(drop)
+    message.header.family = family;
+    message.header.ifindex = ifindex;
+    message.attributes.push(NeighbourAttribute::Destination(address));
+    message
 }

@@ -271,6 +271,8 @@ fn explanations_of_several_destinations() {
     ] {
         assert!(text.contains(expected), "{expected:?} in\n{text}");
     }
+    let exempt = host.run(["explain", "fe80::1"]).ok();
+    assert!(!exempt.contains("table"), "the hooks do not ask the tables:\n{exempt}");
     let named = host.run(["explain", "--json", "localhost"]).json();
     assert_eq!(named[0]["name"], json!("localhost"));
     assert_eq!(named[0]["connect"]["reason"], json!("not-ours"));

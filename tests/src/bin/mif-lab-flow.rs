@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use clap::Parser;
-use mif_tests::{echo::EchoServer, flow::Flow, storm};
+use mif_tests::{echo::EchoServer, flow::Flow, probe::Probe, storm};
 
 /// An application of the lab
 #[derive(Parser)]
@@ -16,6 +16,8 @@ enum Command {
     Open(Flow),
     /// Open the flow again and again until standard input ends, and report what became of them for each line of it
     Storm(Flow),
+    /// Try UDP sockets to destinations and report what they are bound to
+    Probe(Probe),
     /// Serve echo on TCP and UDP until standard input ends
     Serve {
         /// What to serve: `[2001:db8::1]:7`, `203.0.113.1:7`, `0.0.0.0:7` for all IPv4 addresses, `[::]:7` for all addresses
@@ -28,6 +30,7 @@ fn main() -> Result<()> {
     match Command::parse() {
         Command::Open(flow) => flow.run(io::stdout())?,
         Command::Storm(flow) => storm::run(&flow, io::stdout())?,
+        Command::Probe(probe) => println!("{}", serde_json::to_string(&probe.run())?),
         Command::Serve { addresses } => {
             let _server = EchoServer::here(&addresses)?;
             println!("ready");

@@ -12,9 +12,10 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use mif_tests::{
     cgroup::Cgroup,
+    family::Family,
     flow::{Flow, Kind},
     internet::{SERVERS, at_echo},
-    isp::ISP_B,
+    isp::{ISP_A, ISP_B},
     matrix::{self, Matrix},
     mif::{Daemon as Mif, Site},
     router::Daemon,
@@ -46,10 +47,14 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<bool> {
     println!(
-        "A host with two providers, isp-a (2001:db8:a::/48) and isp-b (2001:db8:b::/48). Each provider's router"
+        "A host with two providers, isp-a ({}, {}) and isp-b ({}, {}).",
+        ISP_A.prefix, ISP_A.prefix_ipv4, ISP_B.prefix, ISP_B.prefix_ipv4,
     );
-    println!("drops what does not come from its own prefix, as real ones do (BCP 38).\n");
-    let world = World::two_uplinks(if args.radvd { Daemon::Radvd } else { Daemon::Embedded })?;
+    println!(
+        "Each provider's router drops what does not come from its own prefixes, as real ones do (BCP 38).\n"
+    );
+    let world =
+        World::two_uplinks(if args.radvd { Daemon::Radvd } else { Daemon::Embedded })?.dual_stack()?;
     let applications = Cgroup::new("applications")?;
 
     println!("With the kernel alone");
@@ -81,15 +86,16 @@ fn pin(world: &World, applications: &Cgroup, site: &Site) -> Result<bool> {
     site.says(["policy", "attach", path.as_str(), "--pvd", ISP_B.name, "--mode", "strict"])?;
     let mut all_by_b = true;
     for kind in [Kind::Tcp, Kind::UdpConnected, Kind::UdpUnconnected] {
-        for server in SERVERS {
+        for server in [Family::Ipv6, Family::Ipv4].into_iter().flat_map(Family::servers) {
             let report = world.host.place(&backup).open(&Flow::new(kind, at_echo(server)))?;
             let source = report.source();
             let by_b = report.arrived && source.is_some_and(|source| ISP_B.owns(source));
             all_by_b &= by_b;
             let from = source.map_or_else(|| "no address".into(), |source| source.to_string());
             println!(
-                "  {:<16} to {server:<18} from {from:<28} {}",
+                "  {:<16} to {:<18} from {from:<28} {}",
                 kind.name(),
+                server.to_string(),
                 if by_b { "isp-b" } else { "NOT isp-b" }
             );
         }

@@ -172,6 +172,21 @@ fn routes() {
             vec![("eth2/fe80::a", vec!["::/0 via fe80::a"])],
         ),
         (
+            "a source of its own for everything stays the administrator's word",
+            vec![
+                slaac(),
+                says(2, A, usual()),
+                Event::Route(KernelRoute {
+                    preferred_source: Some(ip("2001:db8::99")),
+                    ..route(2, "::/0", Some(A))
+                }),
+            ],
+            vec![
+                ("eth2", vec!["::/0 via fe80::a"]),
+                ("eth2/fe80::a", vec!["2001:db8::/64 on-link", "::/0 via fe80::a"]),
+            ],
+        ),
+        (
             "the kernel's default route goes, the administrator's stays",
             vec![
                 Event::Route(learnt(2, "::/0", Some(A))),
@@ -179,6 +194,23 @@ fn routes() {
                 Event::RouteGone(learnt(2, "::/0", Some(A))),
             ],
             vec![("eth2", vec!["::/0 via fe80::a"])],
+        ),
+        (
+            "a static default route with a source of its own",
+            vec![
+                Event::Route(KernelRoute {
+                    preferred_source: Some(ip("2001:db8::99")),
+                    metric: 50,
+                    ..route(2, "::/0", Some(A))
+                }),
+                slaac(),
+                Event::Address(permanent(2, "2001:db8::99")),
+                says(2, A, usual()),
+            ],
+            vec![
+                ("eth2", vec!["::/0 via fe80::a"]),
+                ("eth2/fe80::a", vec!["2001:db8::/64 on-link", "::/0 via fe80::a"]),
+            ],
         ),
         (
             "a static default route by way of another router",

@@ -1,13 +1,12 @@
-//! What `mif explain` says.
+//! What `mif explain` says: as values, which are its JSON; `text` has the words.
 
 use std::{
-    fmt,
     net::{IpAddr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
 use mif_common::{
-    abi::{self, DEFAULT_VIEW, decision_flags},
+    abi::{self, decision_flags},
     decide::{Outcome, Rule, Tables as _, Verdict},
 };
 use mif_core::{
@@ -20,15 +19,15 @@ use serde::{Serialize, Serializer};
 
 use super::{
     super::{
-        format::{deadline, remaining_seconds, seconds},
+        format::{deadline, remaining_seconds},
         names::Names,
-        output::{BAD, Cell, FAINT, GOOD, Table, WARNING},
-        policy::groups_text,
     },
     candidates::Choice,
     way::Way,
 };
 use crate::mode::{Mode, Otherwise};
+
+mod text;
 
 /// What was asked, resolved.
 pub(super) struct Asked<'a> {
@@ -43,6 +42,22 @@ pub(super) struct Asked<'a> {
     pub foreign_rules: bool,
 }
 
+/// What the hooks do.
+pub(super) struct Outcomes {
+    /// `None` where no source is bound.
+    pub bind: Option<Outcome>,
+    pub connect: Outcome,
+    pub sendmsg: Outcome,
+}
+
+impl Outcomes {
+    /// Whether there will be no connection.
+    pub(super) fn is_refused(&self) -> bool {
+        let refuses = |outcome: &Outcome| outcome.verdict == Verdict::Refuse;
+        self.bind.as_ref().is_some_and(refuses) || refuses(&self.connect)
+    }
+}
+
 /// The answer.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -54,6 +69,7 @@ pub struct Report {
     decision: Option<DecisionReport>,
     choice: Option<Choice>,
     source_owner: Option<SourceReport>,
+    bind: Option<OutcomeReport>,
     connect: OutcomeReport,
     sendmsg: OutcomeReport,
     path: Option<PathReport>,
@@ -132,6 +148,9 @@ struct PathReport {
     interface: Option<String>,
     ifindex: u32,
     next_hop: Option<IpAddr>,
+    /// The kernel has a route there, so that no next hop means none is needed.
+    #[serde(skip)]
+    routed: bool,
     egress: OutcomeReport,
 }
 
@@ -140,8 +159,7 @@ pub(super) fn build(
     names: &Names,
     tables: &HostTables,
     asked: &Asked<'_>,
-    connect: &Outcome,
-    sendmsg: &Outcome,
+    outcomes: &Outcomes,
     way: &Way,
     choice: Option<Choice>,
 ) -> Report {
@@ -180,14 +198,16 @@ pub(super) fn build(
             on_link_bits: owner.on_link_bits,
             valid_seconds: remaining_seconds(deadline(owner.valid_until), now),
         }),
-        connect: outcome_report(names, connect),
-        sendmsg: outcome_report(names, sendmsg),
+        bind: outcomes.bind.as_ref().map(|bind| outcome_report(names, bind)),
+        connect: outcome_report(names, &outcomes.connect),
+        sendmsg: outcome_report(names, &outcomes.sendmsg),
         path: way.hop.map(|hop| PathReport {
             by: if hop.by_tables { "tables" } else { "kernel" },
             source: specified(hop.source.into()),
             interface: names.link(hop.ifindex),
             ifindex: hop.ifindex,
             next_hop: specified(hop.next_hop.into()),
+            routed: way.kernel_error.is_none(),
             egress: outcome_report(names, &hop.egress),
         }),
         kernel_error: way.kernel_error.clone(),
@@ -267,18 +287,8 @@ impl Report {
         Self { before_next, ..self }
     }
 
-    /// In a word, for lists.
-    fn headline(&self) -> Cell {
-        match &self.path {
-            Some(path) if self.kernel_error.is_none() => {
-                let source =
-                    path.source.map_or_else(|| "any source".into(), |source| format!("from {source}"));
-                let interface = path.interface.as_deref().unwrap_or("an unknown interface");
-                Cell::styled(format!("{source} by {interface}"), GOOD)
-            }
-            _ if self.connect.verdict == REFUSE => Cell::styled("refused", BAD),
-            _ => Cell::styled("cannot be reached", BAD),
-        }
+    fn is_refused(&self) -> bool {
+        self.connect.verdict == REFUSE || self.bind.as_ref().is_some_and(|bind| bind.verdict == REFUSE)
     }
 }
 
@@ -300,182 +310,6 @@ impl Serialize for Answer {
     }
 }
 
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reports = match self {
-            Self::One(reports) => return reports.iter().try_for_each(|report| report.fmt(f)),
-            Self::Several(reports) => reports,
-        };
-        let mut table = Table::new(["ORDER", "DESTINATION", "FLOWS", "BEFORE THE NEXT, BECAUSE"]);
-        for (place, report) in (1u32..).zip(reports) {
-            let because = report
-                .before_next
-                .as_ref()
-                .map_or_else(String::new, |before| format!("{} (rule {})", before.text, before.rule));
-            table.row([place.into(), report.destination.into(), report.headline(), because.into()]);
-        }
-        write!(f, "{table}")?;
-        reports.iter().try_for_each(|report| write!(f, "\n{report}"))
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::fields();
-        if let Some(name) = &self.name {
-            table.field("name", name.clone());
-        }
-        table.field("destination", self.destination.to_string());
-        if let Some(cgroup) = &self.cgroup {
-            table.field("cgroup", cgroup.display().to_string());
-        }
-        if let Some(bound) = &self.bound {
-            table.field("socket", bound.to_string());
-        }
-        table.field("policy", self.rule.to_string());
-        table.field("table", self.decision.as_ref().map_or_else(no_decision, DecisionReport::cell));
-        if let Some(choice) = &self.choice {
-            table.field_list("because", choice.because());
-            table.field_list("candidates", choice.lines());
-        }
-        if let Some(source) = self.bound.as_ref().and_then(|bound| bound.source) {
-            let owner = self.source_owner.as_ref().map_or_else(|| "no PvD's".into(), SourceReport::to_string);
-            table.field("source", format!("{source} is {owner}"));
-        }
-        self.connect.rows("connect", &mut table);
-        self.sendmsg.rows("sendto", &mut table);
-        if let Some(path) = &self.path {
-            table.field("packets", path.to_string());
-            if path.egress.verdict != PASS {
-                let egress = format!("{}: {}", path.egress.reason, path.egress.text);
-                table.field("", Cell::styled(egress, FAINT));
-            }
-        }
-        if let Some(error) = &self.kernel_error {
-            table.field("kernel", Cell::styled(format!("has no route there: {error}"), WARNING));
-        }
-        write!(f, "{table}")
-    }
-}
-
 /// Verdicts in the reports.
 const PASS: &str = "pass";
 const REFUSE: &str = "refuse";
-
-fn no_decision() -> Cell {
-    Cell::styled("no PvD of this view reaches it", WARNING)
-}
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.source, &self.interface) {
-            (Some(source), Some(interface)) => write!(f, "bound to {source} and {interface}"),
-            (Some(source), None) => write!(f, "bound to {source}"),
-            (None, Some(interface)) => write!(f, "bound to {interface}"),
-            (None, None) => f.write_str("not bound"),
-        }
-    }
-}
-
-impl fmt::Display for RuleReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.view == DEFAULT_VIEW && self.cgroup.is_none() {
-            write!(f, "{}, the host's default: all PvDs", self.mode)?;
-            return if self.foreign_rules { f.write_str(" (foreign policy rules exist)") } else { Ok(()) };
-        }
-        write!(f, "{}", self.mode)?;
-        if let Some(cgroup) = &self.cgroup {
-            write!(f, ", of {}", cgroup.display())?;
-        }
-        let groups = groups_text(&self.groups, self.otherwise);
-        if groups.is_empty() {
-            write!(f, ": view {}", self.view)
-        } else {
-            write!(f, ": {groups} (view {})", self.view)
-        }
-    }
-}
-
-impl DecisionReport {
-    fn cell(&self) -> Cell {
-        let pvd = self.pvd.as_deref().unwrap_or("no PvD");
-        let interface = self.interface.as_deref().unwrap_or("no interface");
-        match self.verdict {
-            "use" => {
-                let whose = if self.administrator { " (the administrator's route)" } else { "" };
-                let source =
-                    self.source.map_or_else(|| "any source".into(), |source| format!("source {source}"));
-                let hop = hop_text(self.next_hop, self.on_link);
-                let valid = validity(self.valid_seconds);
-                Cell::from(format!("{pvd}{whose}: {source}, interface {interface}, {hop}, {valid}"))
-            }
-            "pass" if self.local => "an address of this host".into(),
-            "pass" => format!("the administrator's routing decides ({pvd})").into(),
-            _ => no_decision(),
-        }
-    }
-}
-
-impl fmt::Display for SourceReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}'s: interface {}, {}, {}",
-            self.pvd.as_deref().unwrap_or("no PvD"),
-            self.interface.as_deref().unwrap_or("unknown"),
-            hop_text(self.next_hop, false),
-            validity(self.valid_seconds)
-        )
-    }
-}
-
-impl OutcomeReport {
-    fn rows(&self, call: &str, table: &mut Table) {
-        let does = match (self.verdict, &self.source, &self.interface) {
-            (REFUSE, ..) => Cell::styled("refused with ENETUNREACH", BAD),
-            // sendmsg sets the source of a datagram; a binding would outlive it.
-            ("apply", Some(source), _) if call == "sendto" => {
-                Cell::styled(format!("from {source}; the interface follows at tc egress"), GOOD)
-            }
-            ("apply", Some(source), Some(interface)) => {
-                Cell::styled(format!("from {source} by {interface}"), GOOD)
-            }
-            ("apply", Some(source), None) => Cell::styled(format!("from {source}"), GOOD),
-            ("apply", None, Some(interface)) => Cell::styled(format!("by {interface}"), GOOD),
-            _ => "as the kernel does it".into(),
-        };
-        table.field(call, does);
-        table.field("", Cell::styled(format!("{}: {}", self.reason, self.text), FAINT));
-    }
-}
-
-impl fmt::Display for PathReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.egress.verdict == REFUSE {
-            return f.write_str("are dropped");
-        }
-        let interface = self.interface.as_deref().unwrap_or("an unknown interface");
-        if self.by == "tables" {
-            return write!(f, "leave by {interface}, {}", hop_text(self.next_hop, false));
-        }
-        let source = self.source.map_or_else(|| "any source".into(), |source| format!("from {source}"));
-        let hop = self.next_hop.map_or_else(|| "on-link".into(), |router| format!("next hop {router}"));
-        write!(f, "leave {source} by {interface}, {hop}, by the kernel's own routes")
-    }
-}
-
-fn hop_text(next_hop: Option<IpAddr>, on_link: bool) -> String {
-    match next_hop {
-        Some(router) => format!("next hop {router}"),
-        None if on_link => "on-link".into(),
-        None => "next hop by the interface's routes".into(),
-    }
-}
-
-fn validity(valid_seconds: Option<u64>) -> String {
-    match valid_seconds {
-        None => "for ever".into(),
-        Some(0) => "expired".into(),
-        Some(left) => format!("for {}", seconds(left)),
-    }
-}

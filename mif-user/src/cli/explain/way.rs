@@ -1,5 +1,5 @@
-//! Where the packets of a connection go: as the hooks make it, or as the kernel's own routes have it where they leave a socket
-//! alone. What tc egress makes of the kernel's choice is part of it.
+//! Where the packets of a connection go: source and interface as the hooks make them, or as the kernel has them where the hooks
+//! leave a socket alone; from there on by the kernel's routes, and what tc egress makes of that.
 
 use std::{io, net::Ipv6Addr};
 
@@ -42,7 +42,7 @@ pub(super) struct Hop {
     pub egress: Outcome,
 }
 
-/// The way of a connection with this outcome.
+/// The way of a connection with this outcome, which is not a refusal.
 ///
 /// # Errors
 /// When the maps cannot be read.
@@ -55,9 +55,6 @@ pub(super) fn of(
     connect: &Outcome,
     at_home: bool,
 ) -> Result<Way, MapsError> {
-    if connect.verdict == Verdict::Refuse {
-        return Ok(Way::default());
-    }
     // A hook that changes nothing leaves what the application bound.
     let bound = |chosen: u32| if chosen == 0 { socket.ifindex } else { chosen };
     let unless = |chosen: mif_common::Addr| if chosen.is_unspecified() { socket.source } else { chosen };
@@ -70,18 +67,17 @@ pub(super) fn of(
         _ => None,
     };
     let by_kernel = asked.and_then(Result::ok);
-    // What the tables chose or confirmed they also know the way of; the kernel has the rest.
     let decision = tables.decision(rule.view, &socket.destination).copied();
     let owner = tables.source(&source).copied();
+    // On an interface that the tables chose or confirmed the kernel's routes lead on. What the tables have is for where it
+    // cannot be asked.
+    let next_hop = |unasked: mif_common::Addr| by_kernel.map_or(unasked.into(), |(_, _, next_hop)| next_hop);
     let hop = match (connect.reason, decision, owner) {
-        (Reason::Applied | Reason::InterfaceOnly, Some(Decision { next_hop, ifindex, .. }), _) => {
-            Some((true, source.into(), ifindex, next_hop.into()))
+        (Reason::Applied | Reason::InterfaceOnly, Some(Decision { next_hop: said, ifindex, .. }), _) => {
+            Some((true, source.into(), ifindex, next_hop(said)))
         }
         (Reason::FollowedSource | Reason::Consistent, _, Some(owner)) => {
-            let on_link =
-                owner.on_link_bits != 0 && socket.destination.shares_prefix(&source, owner.on_link_bits);
-            let next_hop = if on_link { Ipv6Addr::UNSPECIFIED } else { owner.next_hop.into() };
-            Some((true, source.into(), owner.ifindex, next_hop))
+            Some((true, source.into(), owner.ifindex, next_hop(owner.next_hop)))
         }
         _ => by_kernel.map(|(source, ifindex, next_hop)| (false, source, ifindex, next_hop)),
     };

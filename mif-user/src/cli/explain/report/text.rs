@@ -1,0 +1,213 @@
+//! What `mif explain` says to people.
+
+use std::{fmt, net::IpAddr};
+
+use mif_common::{Reason, abi::DEFAULT_VIEW};
+
+use super::{
+    super::super::{
+        format::seconds,
+        output::{BAD, Cell, FAINT, GOOD, Table, WARNING},
+        policy::groups_text,
+    },
+    Answer, Bound, DecisionReport, OutcomeReport, PASS, PathReport, REFUSE, Report, RuleReport, SourceReport,
+};
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reports = match self {
+            Self::One(reports) => return reports.iter().try_for_each(|report| report.fmt(f)),
+            Self::Several(reports) => reports,
+        };
+        let mut table = Table::new(["ORDER", "DESTINATION", "FLOWS", "BEFORE THE NEXT, BECAUSE"]);
+        for (place, report) in (1u32..).zip(reports) {
+            let because = report
+                .before_next
+                .as_ref()
+                .map_or_else(String::new, |before| format!("{} (rule {})", before.text, before.rule));
+            table.row([place.into(), report.destination.into(), report.headline(), because.into()]);
+        }
+        write!(f, "{table}")?;
+        reports.iter().try_for_each(|report| write!(f, "\n{report}"))
+    }
+}
+
+impl Report {
+    /// In a word, for lists.
+    fn headline(&self) -> Cell {
+        match &self.path {
+            Some(path) if self.kernel_error.is_none() => {
+                let source =
+                    path.source.map_or_else(|| "any source".into(), |source| format!("from {source}"));
+                let interface = path.interface.as_deref().unwrap_or("an unknown interface");
+                Cell::styled(format!("{source} by {interface}"), GOOD)
+            }
+            _ if self.is_refused() => Cell::styled("refused", BAD),
+            _ => Cell::styled("cannot be reached", BAD),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::fields();
+        if let Some(name) = &self.name {
+            table.field("name", name.clone());
+        }
+        table.field("destination", self.destination.to_string());
+        if let Some(cgroup) = &self.cgroup {
+            table.field("cgroup", cgroup.display().to_string());
+        }
+        if let Some(bound) = &self.bound {
+            table.field("socket", bound.to_string());
+        }
+        table.field("policy", self.rule.to_string());
+        match &self.decision {
+            Some(decision) => table.field("table", decision.cell()),
+            None if self.connect.reason == Reason::NotOurs.name() => {}
+            None => table.field("table", no_decision()),
+        }
+        if let Some(choice) = &self.choice {
+            table.field_list("because", choice.because());
+            table.field_list("candidates", choice.lines());
+        }
+        if let Some(source) = self.bound.as_ref().and_then(|bound| bound.source) {
+            let owner = self.source_owner.as_ref().map_or_else(|| "no PvD's".into(), SourceReport::to_string);
+            table.field("source", format!("{source} is {owner}"));
+        }
+        if let Some(bind) = self.bind.as_ref().filter(|bind| bind.verdict == REFUSE) {
+            bind.rows("bind", &mut table);
+        }
+        self.connect.rows("connect", &mut table);
+        self.sendmsg.rows("sendto", &mut table);
+        if let Some(path) = &self.path {
+            table.field("packets", path.to_string());
+            if path.egress.verdict != PASS {
+                let egress = format!("{}: {}", path.egress.reason, path.egress.text);
+                table.field("", Cell::styled(egress, FAINT));
+            }
+        }
+        if let Some(error) = &self.kernel_error {
+            table.field("kernel", Cell::styled(format!("has no route there: {error}"), WARNING));
+        }
+        write!(f, "{table}")
+    }
+}
+
+fn no_decision() -> Cell {
+    Cell::styled("no PvD of this view reaches it", WARNING)
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.source, &self.interface) {
+            (Some(source), Some(interface)) => write!(f, "bound to {source} and {interface}"),
+            (Some(source), None) => write!(f, "bound to {source}"),
+            (None, Some(interface)) => write!(f, "bound to {interface}"),
+            (None, None) => f.write_str("not bound"),
+        }
+    }
+}
+
+impl fmt::Display for RuleReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.view == DEFAULT_VIEW && self.cgroup.is_none() {
+            write!(f, "{}, the host's default: all PvDs", self.mode)?;
+            return if self.foreign_rules { f.write_str(" (foreign policy rules exist)") } else { Ok(()) };
+        }
+        write!(f, "{}", self.mode)?;
+        if let Some(cgroup) = &self.cgroup {
+            write!(f, ", of {}", cgroup.display())?;
+        }
+        let groups = groups_text(&self.groups, self.otherwise);
+        if groups.is_empty() {
+            write!(f, ": view {}", self.view)
+        } else {
+            write!(f, ": {groups} (view {})", self.view)
+        }
+    }
+}
+
+impl DecisionReport {
+    fn cell(&self) -> Cell {
+        let pvd = self.pvd.as_deref().unwrap_or("no PvD");
+        let interface = self.interface.as_deref().unwrap_or("no interface");
+        match self.verdict {
+            "use" => {
+                let whose = if self.administrator { " (the administrator's route)" } else { "" };
+                let source =
+                    self.source.map_or_else(|| "any source".into(), |source| format!("source {source}"));
+                let hop = hop_text(self.next_hop, self.on_link);
+                let valid = validity(self.valid_seconds);
+                Cell::from(format!("{pvd}{whose}: {source}, interface {interface}, {hop}, {valid}"))
+            }
+            "pass" if self.local => "an address of this host".into(),
+            "pass" => format!("the administrator's routing decides ({pvd})").into(),
+            _ => no_decision(),
+        }
+    }
+}
+
+impl fmt::Display for SourceReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}'s: interface {}, {}, {}",
+            self.pvd.as_deref().unwrap_or("no PvD"),
+            self.interface.as_deref().unwrap_or("unknown"),
+            hop_text(self.next_hop, false),
+            validity(self.valid_seconds)
+        )
+    }
+}
+
+impl OutcomeReport {
+    fn rows(&self, call: &str, table: &mut Table) {
+        let does = match (self.verdict, &self.source, &self.interface) {
+            (REFUSE, ..) if call == "bind" => Cell::styled("refused with EADDRNOTAVAIL", BAD),
+            (REFUSE, ..) => Cell::styled("refused with ENETUNREACH", BAD),
+            // sendmsg sets the source of a datagram; a binding would outlive it.
+            ("apply", Some(source), _) if call == "sendto" => {
+                Cell::styled(format!("from {source}; the interface follows at tc egress"), GOOD)
+            }
+            ("apply", Some(source), Some(interface)) => {
+                Cell::styled(format!("from {source} by {interface}"), GOOD)
+            }
+            ("apply", Some(source), None) => Cell::styled(format!("from {source}"), GOOD),
+            ("apply", None, Some(interface)) => Cell::styled(format!("by {interface}"), GOOD),
+            _ => "as the kernel does it".into(),
+        };
+        table.field(call, does);
+        table.field("", Cell::styled(format!("{}: {}", self.reason, self.text), FAINT));
+    }
+}
+
+impl fmt::Display for PathReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.egress.verdict == REFUSE {
+            return f.write_str("are dropped");
+        }
+        let interface = self.interface.as_deref().unwrap_or("an unknown interface");
+        if self.by == "tables" {
+            return write!(f, "leave by {interface}, {}", hop_text(self.next_hop, self.routed));
+        }
+        let source = self.source.map_or_else(|| "any source".into(), |source| format!("from {source}"));
+        let hop = self.next_hop.map_or_else(|| "on-link".into(), |router| format!("next hop {router}"));
+        write!(f, "leave {source} by {interface}, {hop}, by the kernel's own routes")
+    }
+}
+
+fn hop_text(next_hop: Option<IpAddr>, on_link: bool) -> String {
+    match next_hop {
+        Some(router) => format!("next hop {router}"),
+        None if on_link => "on-link".into(),
+        None => "next hop by the interface's routes".into(),
+    }
+}
+
+fn validity(valid_seconds: Option<u64>) -> String {
+    match valid_seconds {
+        None => "for ever".into(),
+        Some(0) => "expired".into(),
+        Some(left) => format!("for {}", seconds(left)),
+    }
+}
