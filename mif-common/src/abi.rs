@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::addr::Addr;
 
 /// Version of the map layout and of the meaning of the values.
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 
 /// A PvD's place in the PVD array; 0 is [`NO_PVD`].
 pub type PvdIndex = u32;

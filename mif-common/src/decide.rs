@@ -16,7 +16,7 @@ use crate::{
 pub mod packet;
 pub mod socket;
 
-pub use packet::{Packet, egress};
+pub use packet::{Packet, egress, readdress};
 pub use socket::{Socket, bind, connect, sendmsg};
 
 /// The lookups that a decision needs: maps in the kernel, pinned maps in the CLI, collections in tests.
@@ -141,7 +141,7 @@ pub struct Outcome {
     pub pvd: PvdIndex,
     /// With [`Verdict::Apply`]: the interface to use, 0 to leave it.
     pub ifindex: u32,
-    /// With [`Verdict::Apply`] at a socket: the source to use, `::` to leave it.
+    /// With [`Verdict::Apply`]: the source to use, `::` to leave it. At tc egress only [`readdress`] names one.
     pub source: Addr,
     /// With [`Verdict::Apply`] at tc egress: the neighbour to send to, `::` to ask the kernel's routes of the interface.
     pub next_hop: Addr,

@@ -49,6 +49,7 @@ reasons! {
     Forwarded = 18, "forwarded", "the packet is not of this host; left alone";
     Malformed = 19, "malformed", "the packet is too short for its IP header; left alone";
     NextHop = 20, "next-hop", "several routers share the link; the packet was sent to that of its source";
+    Readdressed = 21, "readdressed", "the echo request of a socket without a source was given that of the strict view's PvD";
 }
 
 /// How many reasons there are.

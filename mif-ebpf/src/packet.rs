@@ -5,11 +5,14 @@ use core::{mem, ptr};
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{
-        __sk_buff, TC_ACT_SHOT,
+        __sk_buff, BPF_F_PSEUDO_HDR, TC_ACT_SHOT,
         bpf_hdr_start_off::{BPF_HDR_START_MAC, BPF_HDR_START_NET},
-        bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
+        bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1, bpf_sock,
     },
-    helpers::generated::{bpf_redirect_neigh, bpf_skb_change_head, bpf_skb_load_bytes_relative},
+    helpers::generated::{
+        bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect_neigh, bpf_sk_fullsock, bpf_skb_change_head,
+        bpf_skb_load_bytes_relative, bpf_skb_store_bytes,
+    },
     programs::TcContext,
 };
 use mif_common::{
@@ -19,6 +22,7 @@ use mif_common::{
 };
 
 use crate::{
+    family,
     report::{self, Subject},
     tables::{self, Maps, PacketSocket},
 };
@@ -33,6 +37,22 @@ const IPV6_HEADER: u32 = 40;
 const ICMPV6: u8 = 58;
 /// Router Solicitation to Redirect (RFC 4861 §4).
 const ND_TYPES: core::ops::RangeInclusive<u8> = 133..=137;
+/// RFC 792
+const ICMP: u8 = 1;
+/// Echo requests (RFC 792, RFC 4443 §4.1).
+const ECHO_IPV4: u8 = 8;
+const ECHO_IPV6: u8 = 128;
+/// Offsets in the IPv4 header (RFC 791 §3.1), and its length without options.
+const FRAGMENT_OFFSET: u32 = 6;
+const PROTOCOL_OFFSET: u32 = 9;
+const CHECKSUM_OFFSET: u32 = 10;
+const IPV4_HEADER: u32 = 20;
+/// The first octet of an IPv4 header without options: version and length in words.
+const VERSION_WITHOUT_OPTIONS: u8 = 0x45;
+/// "More fragments" and the offset.
+const FRAGMENT_BITS: u16 = 0x3fff;
+/// Offset of the checksum in an ICMPv6 message (RFC 4443 §2.1).
+const ICMPV6_CHECKSUM: u32 = 2;
 /// `linux/socket.h`
 const AF_INET: u32 = 2;
 /// `linux/socket.h`
@@ -131,10 +151,16 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
     };
     let packet = Packet { source, destination, ifindex };
     let mut rule = Rule::default_of(config, &destination);
-    let outcome = decide::egress(&Maps, config, &packet, || {
+    let mut outcome = decide::egress(&Maps, config, &packet, || {
         rule = Rule::of(&Maps, config, &destination, &PacketSocket(ctx));
         rule
     });
+    if matches!(outcome.reason, Reason::Vetoed)
+        && is_free_echo(ctx, ipv4)
+        && let Some(readdressed) = decide::readdress(&Maps, &rule, &packet)
+    {
+        outcome = readdressed;
+    }
     let subject = Subject { hook: Hook::Egress, source, destination, ifindex };
     match outcome.verdict {
         Verdict::Pass => {
@@ -156,6 +182,13 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
                 report::count(outcome.reason, outcome.pvd, bytes);
             } else {
                 report::outcome(&outcome, &rule, &subject, bytes);
+            }
+            let mut source = source;
+            if matches!(outcome.reason, Reason::Readdressed) {
+                if !set_source(ctx, ipv4, &source, &outcome.source) {
+                    return Some(TC_ACT_SHOT);
+                }
+                source = outcome.source;
             }
             // SAFETY: the context is valid for the program's run; the field is writable.
             unsafe { (*skb).tc_index = REPAIRED };
@@ -205,6 +238,61 @@ fn in_ethernet<H: Header>(ctx: &TcContext, len: u32) -> Option<H::Pair> {
 fn is_neighbour_discovery(ctx: &TcContext) -> bool {
     load::<u8>(ctx, NEXT_HEADER_OFFSET) == Some(ICMPV6)
         && load::<u8>(ctx, IPV6_HEADER).is_some_and(|kind| ND_TYPES.contains(&kind))
+}
+
+/// Whether this is an echo request, in one piece, of a socket that is bound to no source.
+#[inline(always)]
+fn is_free_echo(ctx: &TcContext, ipv4: bool) -> bool {
+    let echo = if ipv4 {
+        load::<u8>(ctx, 0) == Some(VERSION_WITHOUT_OPTIONS)
+            && load::<u8>(ctx, PROTOCOL_OFFSET) == Some(ICMP)
+            && load::<u16>(ctx, FRAGMENT_OFFSET).is_some_and(|bits| u16::from_be(bits) & FRAGMENT_BITS == 0)
+            && load::<u8>(ctx, IPV4_HEADER) == Some(ECHO_IPV4)
+    } else {
+        load::<u8>(ctx, NEXT_HEADER_OFFSET) == Some(ICMPV6) && load::<u8>(ctx, IPV6_HEADER) == Some(ECHO_IPV6)
+    };
+    // SAFETY: the context is valid for the program's run; the helper takes a socket that is not null and returns one that
+    // may be.
+    let sk: Option<&bpf_sock> = unsafe {
+        let sk = (*ctx.as_ptr().cast::<__sk_buff>()).__bindgen_anon_2.sk;
+        if sk.is_null() { None } else { bpf_sk_fullsock(sk).as_ref() }
+    };
+    let protocol = if ipv4 { ICMP } else { ICMPV6 };
+    echo && sk
+        .is_some_and(|sk| sk.protocol == u32::from(protocol) && family::bound_address(sk).is_unspecified())
+}
+
+/// Gives the packet another source: an ICMP packet, the checksum of which covers the addresses in IPv6 only (RFC 4443 §2.3, RFC 792).
+#[inline(always)]
+fn set_source(ctx: &TcContext, ipv4: bool, old: &Addr, new: &Addr) -> bool {
+    let skb = ctx.as_ptr().cast::<__sk_buff>();
+    let ethernet = if ipv4 { is_ethernet::<Ipv4>(ctx, old) } else { is_ethernet::<Ipv6>(ctx, old) };
+    let ip = if ethernet { ETHERNET_HEADER } else { 0 };
+    if ipv4 {
+        let (from, mut to) = (old.ipv4_be(), new.ipv4_be());
+        let size = mem::size_of::<u32>() as u32;
+        // SAFETY: the address lives on this stack and has the length given; no pointer into the packet is held.
+        return unsafe {
+            bpf_l3_csum_replace(skb, ip + CHECKSUM_OFFSET, from.into(), to.into(), size.into()) == 0
+                && bpf_skb_store_bytes(skb, ip + Ipv4::SOURCE_OFFSET, (&raw mut to).cast(), size, NO_FLAGS)
+                    == 0
+        };
+    }
+    let size = mem::size_of::<u32>() as u32;
+    let flags = u64::from(BPF_F_PSEUDO_HDR) | u64::from(size);
+    let checksum = ip + IPV6_HEADER + ICMPV6_CHECKSUM;
+    for (from, to) in old.words.into_iter().zip(new.words) {
+        // SAFETY: as above.
+        if unsafe { bpf_l4_csum_replace(skb, checksum, from.into(), to.into(), flags) } != 0 {
+            return false;
+        }
+    }
+    let mut words = new.words;
+    let length = mem::size_of_val(&words) as u32;
+    // SAFETY: as above.
+    unsafe {
+        bpf_skb_store_bytes(skb, ip + Ipv6::SOURCE_OFFSET, (&raw mut words).cast(), length, NO_FLAGS) == 0
+    }
 }
 
 /// Reads a plain value at an offset from the network header.

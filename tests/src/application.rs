@@ -15,6 +15,7 @@ use crate::{
     netns::Namespace,
     probe::{Probe, Probed},
     process::Process,
+    script::Script,
     storm::Summary,
 };
 
@@ -67,6 +68,16 @@ impl<'a> Place<'a> {
     /// The application could not be started, or did not report. A lost flow is no error.
     pub fn open(&self, flow: &Flow) -> Result<Report> {
         self.start(flow)?.report()
+    }
+
+    /// Starts what a script says.
+    ///
+    /// # Errors
+    /// The application could not be started.
+    pub fn play(&self, script: &Script) -> Result<Application> {
+        let mut command = self.command(need::sibling(PROGRAM)?)?;
+        command.arg("script").args(script.args()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Ok(Application { process: Process::spawn(command)? })
     }
 
     /// Opens all these flows at once and waits for what becomes of each.

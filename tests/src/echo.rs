@@ -24,8 +24,8 @@ pub const PORT: u16 = 7;
 /// Connections that may wait to be accepted; more than any scenario starts at once.
 const BACKLOG: i32 = 1024;
 
-/// Octets of one read; flows of the lab send a few dozen.
-const CHUNK: usize = 2048;
+/// Octets of one read: the longest datagram.
+const CHUNK: usize = 65_536;
 
 /// A transport protocol.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]

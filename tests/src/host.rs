@@ -43,6 +43,8 @@ impl Host {
         }
         // Loose, as systemd's 50-default.conf has it: packets may come in by another interface than those to their source leave by.
         namespace.sysctl("net/ipv4/conf/default/rp_filter", 2)?;
+        // Everybody may ping, as systemd's 50-default.conf has it.
+        namespace.sysctl("net/ipv4/ping_group_range", "0 2147483647")?;
         let events = Events::subscribe(&namespace)?;
         Ok(Self { namespace, events })
     }

@@ -5,7 +5,8 @@ use std::{env, path::Path};
 use anyhow::{Result, bail};
 
 /// Programs that the lab starts, with the Debian package of each.
-const PROGRAMS: [(&str, &str); 3] = [("ip", "iproute2"), ("radvd", "radvd"), ("find", "findutils")];
+const PROGRAMS: [(&str, &str); 4] =
+    [("ip", "iproute2"), ("radvd", "radvd"), ("find", "findutils"), ("ping", "iputils-ping")];
 
 /// Checks for all of it at once, so that the message is complete.
 ///

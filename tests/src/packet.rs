@@ -285,6 +285,16 @@ pub fn ipv6(
     packet
 }
 
+/// The Internet checksum (RFC 1071) of `message`, whose checksum field is zero.
+pub fn checksum(message: &[u8]) -> [u8; 2] {
+    let word = |pair: &[u8]| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
+    let mut sum: u32 = message.chunks(2).map(word).sum();
+    while sum > 0xffff {
+        sum = (sum >> 16) + (sum & 0xffff);
+    }
+    (!(sum as u16)).to_be_bytes()
+}
+
 /// The ICMPv6 checksum (RFC 4443 §2.3) of `message`, whose checksum field counts as zero.
 pub fn icmpv6_checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> [u8; 2] {
     /// Octets 2 and 3 of the message.

@@ -52,7 +52,7 @@ struct Program {
     need: Need,
 }
 
-const PROGRAMS: [Program; 3] = [
+const PROGRAMS: [Program; 4] = [
     Program { name: "ip", package: "iproute2", why: "looks into the lab's namespaces", need: Need::Lab },
     Program {
         name: "radvd",
@@ -60,6 +60,7 @@ const PROGRAMS: [Program; 3] = [
         why: "plays the routers of the kernel tests",
         need: Need::Lab,
     },
+    Program { name: "ping", package: "iputils-ping", why: "is what people try first", need: Need::Lab },
     Program { name: "g++", package: "g++", why: "compiles libFuzzer", need: Need::Fuzz },
 ];
 

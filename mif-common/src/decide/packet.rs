@@ -3,7 +3,7 @@
 use super::{Outcome, Rule, Tables, exempt, leads_to};
 use crate::{
     Addr, Reason,
-    abi::{Config, Mode, NO_PVD, Source, config_flags, decision_flags, source_flags},
+    abi::{Config, Mode, NO_PVD, Source, Verdict as Stored, config_flags, decision_flags, source_flags},
 };
 
 /// The prefix of a source that is on no on-link prefix: that of stateless autoconfiguration on all common links
@@ -124,4 +124,22 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
         _ => source.next_hop,
     };
     Outcome { next_hop, ..Outcome::apply(reason, source.pvd, Addr::UNSPECIFIED, source.ifindex) }
+}
+
+/// An echo request that [`egress`] vetoed, of a socket that has no source: nobody asked before the kernel chose one, because no
+/// hook sees what ping and raw sockets send. It gets what a connect would have got, and no reply is lost, because such a socket
+/// takes the replies to every address of the host. `None`: the veto stands.
+#[inline(always)]
+#[must_use]
+pub fn readdress<T: Tables>(tables: &T, rule: &Rule, packet: &Packet) -> Option<Outcome> {
+    // A source that is none of the host's was written by the application itself (IP_HDRINCL).
+    tables.source(&packet.source)?;
+    let decision = tables.decision(rule.view, &packet.destination)?;
+    if !matches!(Stored::from_raw(decision.verdict), Stored::Use) || decision.valid_until <= tables.now() {
+        return None;
+    }
+    let on_link = decision.flags & decision_flags::ON_LINK != 0;
+    let next_hop = if on_link { packet.destination } else { decision.next_hop };
+    let outcome = Outcome::apply(Reason::Readdressed, decision.pvd, decision.source, decision.ifindex);
+    Some(Outcome { next_hop, ..outcome })
 }

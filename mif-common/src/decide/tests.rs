@@ -581,3 +581,34 @@ fn rules() {
         assert_eq!(Rule::default_of(&config, &addr("::ffff:192.0.2.9")).mode, mode, "{flags}");
     }
 }
+
+/// A vetoed echo request without a source of its own: source, interface and next hop of the view's decision, or still none.
+#[test]
+fn echo_requests_without_a_source() {
+    let tables = tables();
+    for (source, destination, expected) in [
+        ("b::1", "a::9", Some("readdressed 1 from a::1 on 11 to fe80::1")),
+        ("b::1", "5::9", Some("readdressed 1 from 5::1 on 11 to fe80::1")),
+        // not reached by the view; a route of the administrator
+        ("b::1", "f::9", None),
+        ("b::1", "e::9", None),
+        // written by the application itself
+        ("7::7", "a::9", None),
+    ] {
+        let packet = Packet { source: addr(source), destination: addr(destination), ifindex: 12 };
+        let outcome = readdress(&tables, &STRICT, &packet).map(text);
+        assert_eq!(outcome.as_deref(), expected, "{packet:?}");
+    }
+    // a neighbour; an answer that has outlived its lifetime
+    for (flags, valid_until, expected) in
+        [(decision_flags::ON_LINK, FOREVER, Some("readdressed 1 from a::1 on 11 to a::9")), (0, NOW, None)]
+    {
+        let mut tables = self::tables();
+        for (_, _, _, decision) in &mut tables.decisions {
+            (decision.flags, decision.valid_until) = (flags, valid_until);
+        }
+        let packet = Packet { source: addr("b::1"), destination: addr("a::9"), ifindex: 12 };
+        let outcome = readdress(&tables, &STRICT, &packet).map(text);
+        assert_eq!(outcome.as_deref(), expected, "{flags}");
+    }
+}

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use clap::Parser;
-use mif_tests::{echo::EchoServer, flow::Flow, probe::Probe, storm};
+use mif_tests::{echo::EchoServer, flow::Flow, handed::Hand, probe::Probe, script::Script, storm};
 
 /// An application of the lab
 #[derive(Parser)]
@@ -18,6 +18,15 @@ enum Command {
     Storm(Flow),
     /// Try UDP sockets to destinations and report what they are bound to
     Probe(Probe),
+    /// Do what a script says with a socket, and report what became of it
+    Script {
+        /// The socket is another process's
+        #[arg(long)]
+        hand: Option<Hand>,
+        /// `ipv4` or `ipv6`, the protocol, and the calls
+        #[arg(required = true)]
+        words: Vec<String>,
+    },
     /// Serve echo on TCP and UDP until standard input ends
     Serve {
         /// What to serve: `[2001:db8::1]:7`, `203.0.113.1:7`, `0.0.0.0:7` for all IPv4 addresses, `[::]:7` for all addresses
@@ -31,6 +40,10 @@ fn main() -> Result<()> {
         Command::Open(flow) => flow.run(io::stdout())?,
         Command::Storm(flow) => storm::run(&flow, io::stdout())?,
         Command::Probe(probe) => println!("{}", serde_json::to_string(&probe.run())?),
+        Command::Script { hand, words } => {
+            let socket = hand.map(Hand::take).transpose()?;
+            Script::parse(&words)?.run(socket, io::stdout())?;
+        }
         Command::Serve { addresses } => {
             let _server = EchoServer::here(&addresses)?;
             println!("ready");
