@@ -29,7 +29,7 @@ enum Task {
     Run(run::Args),
     /// Check format, lints, dependencies and documents; run unit, property, kernel and fuzz tests
     Test(test::Args),
-    /// Measure what the hooks cost
+    /// Measure what mif costs, beside the bare kernel and other ways of choosing a provider
     Bench(bench::Args),
     /// Fuzz the decoders
     Fuzz(fuzz::Args),

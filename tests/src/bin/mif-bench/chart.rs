@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::figure::{short, thousands};
 
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 430.0;
 /// Where the curves are: left, top, right, bottom.
 const PLOT: [f64; 4] = [84.0, 64.0, 610.0, 370.0];
@@ -70,7 +70,10 @@ impl Chart {
         if let Some((name, bound)) = &self.bound {
             let at = y.place(*bound);
             put(&mut svg, &line("bound", [left, at, right, at]));
-            put(&mut svg, &text(left + 6.0, at - 6.0, "dim", "start", name));
+            // Named in the corner that costs rising with the number leave free.
+            let [x, y] = [left + 30.0, top + 24.0];
+            put(&mut svg, &line("bound", [x, y - 4.0, x + 28.0, y - 4.0]));
+            put(&mut svg, &text(x + 36.0, y, "dim", "start", &format!("{name}, {}", time(bound.round()))));
         }
         // The first one last: it lies above the others.
         for (place, curve) in self.curves.iter().enumerate().rev() {

@@ -27,7 +27,12 @@ use mif_tests::{
 use mif_user::{
     clock,
     daemon::owner::{HostPolicy, Owner},
-    kernel::{attach::TcBackend, maps::Maps, object::Sizes, pins},
+    kernel::{
+        attach::TcBackend,
+        maps::Maps,
+        object::{self, Sizes},
+        pins,
+    },
     mode::Mode,
     policy::Policies,
 };
@@ -44,6 +49,12 @@ use crate::{
 
 /// All nodes of a link (RFC 4291 §2.7.1), where advertisements go.
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// Rounds at most that begin with an installation, which takes longer than what is measured.
+const INSTALLATIONS: u32 = 9;
+
+/// How often the programs are loaded.
+const LOADS: u32 = 3;
 
 /// A host with many links, and where its installation is.
 struct Host {
@@ -69,13 +80,22 @@ pub fn measure(plan: &Plan, progress: &mut Progress, report: &mut Report) -> Res
     let host = Host::new()?;
     host.namespace.run(|| {
         let n = format!("{} PvDs, 10 routes each", thousands(plan.routers));
+        progress.step("loading the programs");
+        let mut row = Row::new("programs loaded and verified, ms", "all hooks");
+        let load = |_| {
+            let (loaded, took) = timed(|| object::load(host.plan.sizes));
+            loaded.map(|_| milliseconds(took))
+        };
+        row.mif = Figure::of((0..LOADS).map(load).collect::<Result<Vec<_>, _>>()?);
+        report.rows.push(row);
         progress.step(format!("compile and apply, {n}"));
         // Attaches to the interfaces, once.
         host.fill(plan.routers)?;
         let (mut rounds, mut parts) = (Vec::new(), Vec::new());
         let mut last = None;
-        for round in 1..=plan.rounds {
-            progress.round(round, plan.rounds);
+        let installations = plan.rounds.min(INSTALLATIONS);
+        for round in 1..=installations {
+            progress.round(round, installations);
             let (owner, took) = host.fill(plan.routers)?;
             rounds.push(milliseconds(took));
             parts.push(Parts::of(&owner)?);
