@@ -97,8 +97,7 @@ impl Addr {
     pub const fn stays_on_link(&self) -> bool {
         if self.is_v4_mapped() {
             let address = self.ipv4() as u64;
-            let prefixes =
-                address * (address >> 24 ^ 127) * (address >> 28 ^ 0xe) * (address >> 16 ^ 0xa9fe);
+            let prefixes = address * (address >> 24 ^ 127) * (address >> 28 ^ 0xe) * (address >> 16 ^ 0xa9fe);
             return prefixes == 0 || self.ipv4() == u32::MAX;
         }
         let first = u32::from_be(self.words[0]) as u64;

@@ -270,7 +270,16 @@ impl Daemon<'_> {
     /// # Errors
     /// The daemon refused.
     pub fn attach(&self, cgroup: &Cgroup, pvd: &str, mode: Mode) -> Result<Policy> {
-        let (cgroup, groups) = (cgroup.path().to_owned(), vec![vec![pvd.to_owned()]]);
+        self.attach_all(cgroup, &[pvd], mode)
+    }
+
+    /// As [`Self::attach`], with several PvDs of one rank.
+    ///
+    /// # Errors
+    /// The daemon refused.
+    pub fn attach_all<S: AsRef<str>>(&self, cgroup: &Cgroup, pvds: &[S], mode: Mode) -> Result<Policy> {
+        let group = pvds.iter().map(|pvd| pvd.as_ref().to_owned()).collect();
+        let (cgroup, groups) = (cgroup.path().to_owned(), vec![group]);
         Ok(control::change(self.site.state_dir(), &Request::Attach { cgroup, groups, mode })?)
     }
 
