@@ -53,17 +53,17 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn new(aim: &Aim, port: u16) -> io::Result<Self> {
+    pub(super) fn new(aim: &Aim, port: u16) -> Self {
         // Missing while the interface is away: what needs it fails then.
         let ifindex = if_nametoindex(aim.device.as_str()).unwrap_or(0);
-        Ok(Self {
+        Self {
             server: SocketAddr::new(aim.server, port),
             forbidden: aim.forbidden,
             own: aim.own,
             ifindex,
             device: aim.device.clone(),
             router: aim.router,
-        })
+        }
     }
 
     fn ipv6(&self) -> bool {
@@ -126,14 +126,6 @@ impl Target {
         }
     }
 
-    pub(super) fn link_local(&self) -> IpAddr {
-        if self.ipv6() {
-            Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9).into()
-        } else {
-            Ipv4Addr::new(169, 254, 0, 9).into()
-        }
-    }
-
     pub(super) fn nowhere(&self) -> IpAddr {
         if self.ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }
     }
@@ -192,16 +184,11 @@ impl Target {
         socket.send(WORDS).map(drop)
     }
 
-    /// First to the own loopback, then to the server.
+    /// First to another port of the server, then to this one.
     pub(super) fn reconnect(&self, dissolve: bool) -> io::Result<()> {
         const DISCARD: u16 = 9;
         let socket = self.udp()?;
-        let here: IpAddr = match (self.ipv6(), self.canonical_ipv6()) {
-            (_, true) => Ipv6Addr::LOCALHOST.into(),
-            (true, false) => Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(),
-            (false, false) => Ipv4Addr::LOCALHOST.into(),
-        };
-        socket.connect(&SocketAddr::new(here, DISCARD).into())?;
+        socket.connect(&SocketAddr::new(self.server.ip(), DISCARD).into())?;
         if dissolve {
             let nobody = libc::sockaddr { sa_family: 0, sa_data: [0; 14] };
             let length = size_of_val(&nobody) as libc::socklen_t;
