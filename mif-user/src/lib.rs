@@ -9,6 +9,7 @@ mod fd;
 pub mod files;
 pub mod kernel;
 pub mod lock;
+mod memory;
 pub mod mode;
 pub mod net;
 pub mod pattern;

@@ -13,6 +13,7 @@ use super::{hierarchy::Follow, run::Daemon, watch::Names};
 use crate::{
     clock,
     control::{Notice, Reply, Request},
+    memory,
     mode::{Mode, Otherwise},
     policy::Terms,
     state::{FORMAT, Link, State},
@@ -161,6 +162,8 @@ impl Daemon<'_> {
         if let Err(error) = written {
             warn!("cannot write the state to {}: {error}", self.options.state_dir.display());
         }
+        drop(state);
+        memory::give_back();
     }
 }
 

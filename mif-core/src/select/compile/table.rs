@@ -26,23 +26,21 @@ impl ViewCells {
                 Kind::Host | Kind::Base | Kind::Ipv4 => {
                     parent.is_some_and(|(outer, ..)| *outer == key.prefix)
                 }
-                Kind::Part => parent.is_none_or(|(_, base, _)| *base != key.base),
+                Kind::Part => parent.is_none_or(|(_, base, _)| *base != key.base_prefix()),
             };
             let above = parent.map_or(Decision::from(Answer::NONE), |(.., decision)| *decision);
             let wanted = if hidden || all_exempt(key.prefix) {
                 None
             } else {
-                around.push((key.prefix, key.base, cell.decision));
+                around.push((key.prefix, key.base_prefix(), cell.decision));
                 (above != cell.decision).then_some(cell.decision)
             };
-            if wanted == cell.written {
-                continue;
-            }
             match wanted {
-                Some(decision) => put.push((key.prefix, decision)),
-                None => removed.push(key.prefix),
+                Some(decision) if cell.fresh || !cell.written => put.push((key.prefix, decision)),
+                None if cell.written => removed.push(key.prefix),
+                _ => {}
             }
-            cell.written = wanted;
+            (cell.written, cell.fresh) = (wanted.is_some(), false);
         }
         // Another cell of the same prefix may be written now.
         for prefix in removed {

@@ -6,7 +6,7 @@ use mif_common::abi::{Decision, PvdIndex};
 
 use super::{Groups, Pvds, boundaries};
 use crate::{
-    family::{Family, IPV4},
+    family::IPV4,
     select::{
         candidate::{Answer, Candidate, Criterion, administrator_wins, of_route},
         literal::is_nowhere,
@@ -21,8 +21,8 @@ use crate::{
 pub(super) struct CellKey {
     pub prefix: Prefix,
     pub kind: Kind,
-    /// The base cell it belongs to; a base cell belongs to itself.
-    pub base: Prefix,
+    /// The length of the prefix of the base cell that it belongs to; a base cell belongs to itself.
+    base_len: u8,
 }
 
 /// In the order in which cells of one prefix hide each other.
@@ -40,7 +40,12 @@ pub(super) enum Kind {
 
 impl CellKey {
     const fn base(prefix: Prefix, kind: Kind) -> Self {
-        Self { prefix, kind, base: prefix }
+        Self { prefix, kind, base_len: prefix.len() }
+    }
+
+    /// The base cell it belongs to, which covers it.
+    pub const fn base_prefix(&self) -> Prefix {
+        Prefix::from_bits(self.prefix.bits(), self.base_len)
     }
 }
 
@@ -48,18 +53,20 @@ impl CellKey {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cell {
     pub decision: Decision,
-    /// It stands in the table, with this.
-    pub written: Option<Decision>,
+    /// It stands in the table.
+    pub written: bool,
+    /// What it says may not be what stands there.
+    pub fresh: bool,
 }
 
 /// A route that offers candidates.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Offer {
     /// Whose candidates are asked first: two for each group, reachable before unreachable routers.
-    tier: usize,
+    tier: u32,
     pvd: PvdIndex,
     /// Its place in the PvD's routes.
-    route: usize,
+    route: u32,
 }
 
 /// The offers of one prefix, and its region if it is one.
@@ -67,7 +74,7 @@ struct Offer {
 struct Place {
     offers: Vec<Offer>,
     /// The earliest of the offers.
-    tier: Option<usize>,
+    tier: Option<u32>,
     region: Option<Region>,
     /// The offers, or what they offer, are not those that the region was evaluated with.
     touched: bool,
@@ -77,7 +84,7 @@ struct Place {
 #[derive(Debug)]
 struct Region {
     /// Of the offers that count.
-    tier: usize,
+    tier: u32,
     /// What boundaries cut out of it.
     cuts: Box<[Prefix]>,
     /// The parts of its cells.
@@ -91,7 +98,7 @@ pub(super) struct ViewCells {
     /// By family, then prefix.
     places: [BTreeMap<Prefix, Place>; 2],
     /// Where each PvD's offers are.
-    of_pvd: BTreeMap<PvdIndex, BTreeSet<(usize, Prefix)>>,
+    of_pvd: BTreeMap<PvdIndex, Box<[Prefix]>>,
     hosts: Vec<Prefix>,
     pub cells: BTreeMap<CellKey, Cell>,
     /// Entries of cells that are gone.
@@ -100,7 +107,7 @@ pub(super) struct ViewCells {
 
 impl Default for ViewCells {
     fn default() -> Self {
-        let ipv4 = Cell { decision: Answer::NONE.into(), written: None };
+        let ipv4 = Cell { decision: Answer::NONE.into(), written: false, fresh: true };
         Self {
             groups: Groups::These(Vec::new()),
             places: Default::default(),
@@ -129,12 +136,12 @@ impl ViewCells {
     pub fn set_hosts(&mut self, hosts: &[Prefix]) {
         let key = |prefix: &Prefix| CellKey::base(*prefix, Kind::Host);
         for gone in self.hosts.iter().filter(|prefix| hosts.binary_search(prefix).is_err()) {
-            if let Some(Cell { written: Some(_), .. }) = self.cells.remove(&key(gone)) {
+            if self.cells.remove(&key(gone)).is_some_and(|cell| cell.written) {
                 self.unwritten.push(*gone);
             }
         }
         for prefix in hosts {
-            let local = Cell { decision: Answer::LOCAL.into(), written: None };
+            let local = Cell { decision: Answer::LOCAL.into(), written: false, fresh: true };
             self.cells.entry(key(prefix)).or_insert(local);
         }
         self.hosts = hosts.into();
@@ -143,47 +150,49 @@ impl ViewCells {
     /// PvDs came, went or changed.
     pub fn touch(&mut self, pvds: &BTreeSet<PvdIndex>, world: &Pvds<'_>) {
         for index in pvds {
-            for (family, prefix) in self.of_pvd.remove(index).into_iter().flatten() {
-                if let Some(place) = self.places[family].get_mut(&prefix) {
+            for prefix in self.of_pvd.remove(index).into_iter().flatten() {
+                if let Some(place) = self.places[family(prefix)].get_mut(&prefix) {
                     place.offers.retain(|offer| offer.pvd != *index);
                     place.tier = place.offers.iter().map(|offer| offer.tier).min();
                     place.touched = true;
                 }
             }
             if let Some(pvd) = world.get(*index) {
+                let mut prefixes = BTreeSet::new();
                 for group in self.groups_of(pvd) {
-                    self.offer(pvd, group);
+                    self.offer(pvd, group, &mut prefixes);
                 }
+                self.of_pvd.insert(*index, prefixes.into_iter().collect());
             }
         }
     }
 
     /// The places of the groups that a PvD is in.
-    fn groups_of(&self, pvd: &Pvd) -> Vec<usize> {
+    fn groups_of(&self, pvd: &Pvd) -> Vec<u32> {
         match &self.groups {
             Groups::All => vec![0],
-            Groups::These(groups) if is_nowhere(pvd) => (0..groups.len()).collect(),
+            Groups::These(groups) if is_nowhere(pvd) => (0..).zip(groups).map(|(place, _)| place).collect(),
             Groups::These(groups) => {
-                let has =
-                    |(place, group): (usize, &Vec<PvdIndex>)| group.contains(&pvd.index).then_some(place);
-                groups.iter().enumerate().filter_map(has).collect()
+                let has = |(place, group): (u32, &Vec<PvdIndex>)| group.contains(&pvd.index).then_some(place);
+                (0..).zip(groups).filter_map(has).collect()
             }
         }
     }
 
-    fn offer(&mut self, pvd: &Pvd, group: usize) {
-        for (number, route) in pvd.routes.iter().enumerate() {
+    fn offer(&mut self, pvd: &Pvd, group: u32, prefixes: &mut BTreeSet<Prefix>) {
+        for (number, route) in (0..).zip(&pvd.routes) {
             if of_route(pvd, route).next().is_none() {
                 continue;
             }
-            let family = usize::from(Family::of_net(route.prefix) == Family::Ipv6);
             let prefix = route.prefix.into();
-            let place = self.places[family].entry(prefix).or_default();
-            let tier = 2 * group + usize::from(!route.reachable);
+            let place = self.places[family(prefix)].entry(prefix).or_default();
+            let tier = 2 * group + u32::from(!route.reachable);
+            // Nearly all prefixes have one offer.
+            place.offers.reserve_exact(usize::from(place.offers.is_empty()));
             place.offers.push(Offer { tier, pvd: pvd.index, route: number });
             place.tier = Some(place.tier.map_or(tier, |earliest| earliest.min(tier)));
             place.touched = true;
-            self.of_pvd.entry(pvd.index).or_default().insert((family, prefix));
+            prefixes.insert(prefix);
         }
     }
 
@@ -193,7 +202,7 @@ impl ViewCells {
         for family in 0..self.places.len() {
             let changed = regions(&self.places[family], &boundaries);
             // All that goes before anything comes: a cell of one region may have the key of another's.
-            let mut old = BTreeMap::new();
+            let mut old = BTreeSet::new();
             for (prefix, _) in &changed {
                 self.remove(family, *prefix, &mut old);
             }
@@ -203,19 +212,19 @@ impl ViewCells {
                     None => self.drop_if_empty(family, prefix),
                 }
             }
-            self.unwritten.extend(old.iter().filter(|(_, entry)| entry.is_some()).map(|(key, _)| key.prefix));
+            self.unwritten.extend(old.iter().map(|key| key.prefix));
         }
     }
 
-    /// Takes a region's cells out, and notes what of them stands in the table.
-    fn remove(&mut self, family: usize, prefix: Prefix, old: &mut BTreeMap<CellKey, Option<Decision>>) {
+    /// Takes a region's cells out, and notes which of them stand in the table.
+    fn remove(&mut self, family: usize, prefix: Prefix, old: &mut BTreeSet<CellKey>) {
         let Some(place) = self.places[family].get_mut(&prefix) else { return };
         place.touched = false;
         let Some(Region { cuts, parts, .. }) = place.region.take() else { return };
         let bases = cuts.iter().chain([&prefix]).map(|cut| CellKey::base(*cut, Kind::Base));
         for key in bases.chain(parts.iter().copied()) {
-            if let Some(cell) = self.cells.remove(&key) {
-                old.insert(key, cell.written);
+            if self.cells.remove(&key).is_some_and(|cell| cell.written) {
+                old.insert(key);
             }
         }
     }
@@ -227,13 +236,13 @@ impl ViewCells {
         prefix: Prefix,
         Found { tier, cuts }: Found,
         world: &Pvds<'_>,
-        old: &mut BTreeMap<CellKey, Option<Decision>>,
+        old: &mut BTreeSet<CellKey>,
     ) {
         let Some(place) = self.places[family].get_mut(&prefix) else { return };
         let of_tier = place.offers.iter().filter(|offer| offer.tier == tier);
         let route = |offer: &Offer| {
             let pvd = world.get(offer.pvd)?;
-            Some((pvd, pvd.routes.get(offer.route)?))
+            Some((pvd, pvd.routes.get(offer.route as usize)?))
         };
         let candidates: Vec<Candidate<'_>> =
             of_tier.filter_map(route).flat_map(|(pvd, route)| of_route(pvd, route)).collect();
@@ -241,12 +250,12 @@ impl ViewCells {
         for cut in cuts.iter().copied().chain([prefix]) {
             evaluate(cut, &candidates, &mut |at, candidate| {
                 let kind = if at == cut { Kind::Base } else { Kind::Part };
-                let key = CellKey { prefix: at, kind, base: cut };
+                let key = CellKey { prefix: at, kind, base_len: cut.len() };
                 if kind == Kind::Part {
                     parts.push(key);
                 }
-                let written = old.remove(&key).flatten();
-                self.cells.insert(key, Cell { decision: candidate.answer().into(), written });
+                let written = old.remove(&key);
+                self.cells.insert(key, Cell { decision: candidate.answer().into(), written, fresh: true });
             });
         }
         place.region = Some(Region { tier, cuts: cuts.into(), parts: parts.into() });
@@ -259,9 +268,14 @@ impl ViewCells {
     }
 }
 
+/// The place of a prefix's family in [`ViewCells::places`].
+fn family(prefix: Prefix) -> usize {
+    usize::from(!Prefix::from(IPV4).covers(prefix))
+}
+
 /// A region as it is to be.
 struct Found {
-    tier: usize,
+    tier: u32,
     cuts: Vec<Prefix>,
 }
 
@@ -275,7 +289,7 @@ struct Found {
 fn regions(places: &BTreeMap<Prefix, Place>, boundaries: &[Prefix]) -> Vec<(Prefix, Option<Found>)> {
     let mut changed = Vec::new();
     // The prefixes around the current one, each with the earliest tier that covers it.
-    let mut around: Vec<(Prefix, usize)> = Vec::new();
+    let mut around: Vec<(Prefix, u32)> = Vec::new();
     let cuts = cuts(places, boundaries);
     for (prefix, place) in places {
         while around.pop_if(|(outer, _)| !outer.covers(*prefix)).is_some() {}
