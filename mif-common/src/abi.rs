@@ -3,7 +3,7 @@
 //!
 //! Change [`LAYOUT`] with any change here: the daemon adopts pinned maps only when they have its own layout.
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::{CheckedBitPattern, Pod, Zeroable, checked};
 
 use crate::addr::Addr;
 
@@ -24,7 +24,7 @@ pub const FOREVER: u64 = u64::MAX;
 
 /// What a policy does with its decisions.
 #[repr(u32)]
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, CheckedBitPattern)]
 pub enum Mode {
     /// Decide and count, change nothing.
     Observe = 0,
@@ -37,14 +37,12 @@ pub enum Mode {
 
 impl Mode {
     /// The mode of a raw map value; unknown values are read as [`Mode::Observe`], which changes nothing.
+    ///
+    /// One comparison and no `match`: the verifier would walk all that follows once for each arm.
     #[inline(always)]
     #[must_use]
-    pub const fn from_raw(raw: u32) -> Self {
-        match raw {
-            1 => Self::Prefer,
-            2 => Self::Strict,
-            _ => Self::Observe,
-        }
+    pub fn from_raw(raw: u32) -> Self {
+        checked::try_cast(raw).unwrap_or(Self::Observe)
     }
 }
 
@@ -218,6 +216,8 @@ pub mod source_flags {
     /// Several PvDs own the address - redundant gateways that announce one prefix -, and [`super::Source::pvd`] is the one
     /// of them that carries it.
     pub const SHARED: u32 = 1 << 2;
+    /// The address is on other interfaces too. Except under a strict policy it says nothing about where a packet belongs.
+    pub const SEVERAL_INTERFACES: u32 = 1 << 3;
 }
 
 /// PVD element, by [`PvdIndex`]. An all-zero element is a free place.

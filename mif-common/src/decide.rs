@@ -56,7 +56,7 @@ impl Rule {
     /// The rule of a process without a policy, for a destination (each family has policy rules of its own).
     #[inline(always)]
     #[must_use]
-    pub const fn default_of(config: &Config, destination: &Addr) -> Self {
+    pub fn default_of(config: &Config, destination: &Addr) -> Self {
         let foreign = if destination.is_v4_mapped() {
             config_flags::FOREIGN_RULES_IPV4
         } else {
@@ -109,12 +109,31 @@ impl Rule {
     ) -> bool {
         self.permits(tables, source.pvd)
             || decision.is_some_and(|decision| {
-                matches!(Stored::from_raw(decision.verdict), Stored::Use) && decision.source == *address
+                matches!(Stored::from_raw(decision.verdict), Stored::Use)
+                    && decision.source == *address
+                    && decision.valid_until > tables.now()
             })
     }
 
+    /// Strict by a policy of its cgroup, not by the host's mode.
     #[inline(always)]
-    const fn strict(&self) -> bool {
+    #[must_use]
+    pub const fn pinned(&self) -> bool {
+        self.strict() && self.cgroup != 0
+    }
+
+    /// The kernel would not do what was decided: a strict socket is refused, because what the kernel would do instead is
+    /// nobody's decision; others are left to it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn failed(&self, reason: Reason, pvd: PvdIndex) -> Outcome {
+        if self.strict() { Outcome::refuse(reason, pvd) } else { Outcome::pass(reason, pvd) }
+    }
+
+    /// Refuses or drops what the view does not allow.
+    #[inline(always)]
+    #[must_use]
+    pub const fn strict(&self) -> bool {
         matches!(self.mode, Mode::Strict)
     }
 }
@@ -185,12 +204,7 @@ impl Outcome {
 #[inline(always)]
 #[must_use]
 pub const fn exempt(destination: &Addr) -> Option<Reason> {
-    if destination.is_unspecified()
-        || destination.is_loopback()
-        || destination.is_link_local()
-        || destination.is_multicast()
-        || destination.is_ipv4_this_link()
-    {
+    if destination.stays_on_link() {
         return Some(Reason::NotOurs);
     }
     None

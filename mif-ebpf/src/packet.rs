@@ -17,8 +17,8 @@ use aya_ebpf::{
 };
 use mif_common::{
     Addr, Reason,
-    abi::{Hook, NO_PVD},
-    decide::{self, Outcome, Packet, Rule, Verdict},
+    abi::{DEFAULT_VIEW, Hook, NO_PVD, config_flags},
+    decide::{self, Outcome, Packet, Rule, Tables as _, Verdict},
 };
 
 use crate::{
@@ -53,6 +53,8 @@ const VERSION_WITHOUT_OPTIONS: u8 = 0x45;
 const FRAGMENT_BITS: u16 = 0x3fff;
 /// Offset of the checksum in an ICMPv6 message (RFC 4443 §2.1).
 const ICMPV6_CHECKSUM: u32 = 2;
+/// `linux/socket.h`
+const AF_PACKET: u32 = 17;
 /// `linux/socket.h`
 const AF_INET: u32 = 2;
 /// `linux/socket.h`
@@ -136,6 +138,10 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
         return None;
     }
     let bytes = u64::from(len);
+    if config.flags & config_flags::STRICT != 0 && is_bare_frame(skb) && !may_leave(skb, ifindex) {
+        report::count(Reason::Vetoed, NO_PVD, bytes);
+        return Some(TC_ACT_SHOT);
+    }
     let ipv4 = protocol == u32::from(Ipv4::PROTOCOL);
     if !ipv4 && protocol != u32::from(Ipv6::PROTOCOL) {
         return None;
@@ -149,6 +155,12 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
         report::count(Reason::Malformed, NO_PVD, bytes);
         return None;
     };
+    // IPv4 addresses in an IPv6 header (RFC 4291 §2.5.5.2 is for sockets): the tables would answer for IPv4.
+    if !ipv4 && (source.is_v4_mapped() || destination.is_v4_mapped()) {
+        report::count(Reason::Malformed, NO_PVD, bytes);
+        let strict = config.flags & config_flags::STRICT != 0 && strict_view(skb) != DEFAULT_VIEW;
+        return strict.then_some(TC_ACT_SHOT);
+    }
     let packet = Packet { source, destination, ifindex };
     let mut rule = Rule::default_of(config, &destination);
     let mut outcome = decide::egress(&Maps, config, &packet, || {
@@ -195,6 +207,41 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
             Some(redirect(ctx, ipv4, &source, &outcome))
         }
     }
+}
+
+/// Whether a packet(7) socket sent this: then not even the protocol is the kernel's word.
+#[inline(always)]
+fn is_bare_frame(skb: *const __sk_buff) -> bool {
+    // SAFETY: the context is valid for the program's run; the socket is null or a socket, as the verifier checks.
+    unsafe { (*skb).__bindgen_anon_2.sk.as_ref().is_some_and(|sk| sk.family == AF_PACKET) }
+}
+
+/// Whether a frame that a packet(7) socket made may leave: under a strict policy by the interfaces of its view only, and with
+/// the protocol that it says it has, because what follows reads the headers of that one.
+#[inline(always)]
+fn may_leave(skb: *mut __sk_buff, ifindex: u32) -> bool {
+    let view = strict_view(skb);
+    if view == DEFAULT_VIEW {
+        return true;
+    }
+    // SAFETY: the context is valid for the program's run.
+    let (ctx, protocol) = unsafe { (TcContext::new(ptr::NonNull::new_unchecked(skb)), (*skb).protocol) };
+    let found = load_from::<u16>(&ctx, ETHERNET_TYPE as u32, BPF_HDR_START_MAC);
+    let honest = found.is_some_and(|found| {
+        u32::from(found) == protocol || found != Ipv4::PROTOCOL && found != Ipv6::PROTOCOL
+    });
+    honest && Maps.permits_interface(view, ifindex)
+}
+
+/// The view of the strict policy of the packet's cgroup, the default view without one. Not inlined: the verifier would walk
+/// the cgroups once for each place that asks.
+#[inline(never)]
+fn strict_view(skb: *mut __sk_buff) -> u32 {
+    let Some(config) = tables::config() else { return DEFAULT_VIEW };
+    // SAFETY: the context is the one the program was called with.
+    let ctx = TcContext::new(unsafe { ptr::NonNull::new_unchecked(skb) });
+    let rule = Rule::of(&Maps, config, &Addr::UNSPECIFIED, &PacketSocket(&ctx));
+    if rule.pinned() { rule.view } else { DEFAULT_VIEW }
 }
 
 /// Source and destination, wherever the network header is (tunnels have no link-layer header).

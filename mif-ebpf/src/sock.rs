@@ -36,7 +36,7 @@ pub fn connect<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
     let (rule, socket, noted) = context::<F>(ctx, release)?;
     let mut outcome = decide::connect(&Maps, &rule, &socket);
     match outcome.verdict {
-        Verdict::Apply => apply(ctx, &socket, noted, &mut outcome),
+        Verdict::Apply => apply(ctx, &rule, &socket, noted, &mut outcome),
         // The socket is on its way somewhere else than when a hook bound its interface.
         Verdict::Pass if !matches!(outcome.reason, Reason::Consistent) => release(ctx, &socket, noted),
         Verdict::Pass | Verdict::Refuse => {}
@@ -142,12 +142,16 @@ fn release(ctx: &SockAddrContext, socket: &Socket, noted: bool) {
 /// Binds source and interface. The source first: an interface without the source would be *source of one PvD on the
 /// interface of another* for whoever comes after us.
 #[inline(always)]
-fn apply(ctx: &SockAddrContext, socket: &Socket, noted: bool, outcome: &mut Outcome) {
+fn apply(ctx: &SockAddrContext, rule: &Rule, socket: &Socket, noted: bool, outcome: &mut Outcome) {
     if !outcome.source.is_unspecified() && !family::bind(ctx, outcome.source) {
-        *outcome = Outcome::pass(Reason::BindFailed, outcome.pvd);
+        *outcome = rule.failed(Reason::BindFailed, outcome.pvd);
         return;
     }
     if outcome.ifindex != 0 && !set_interface(ctx, outcome.ifindex) {
+        if rule.strict() {
+            *outcome = rule.failed(Reason::DeviceFailed, outcome.pvd);
+            return;
+        }
         outcome.ifindex = 0;
         outcome.reason = Reason::DeviceFailed;
     }

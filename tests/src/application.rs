@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
+    attack::{Aim, Answer, Pass},
     cgroup::Cgroup,
     flow::{Flow, Report},
     need,
@@ -112,6 +113,18 @@ impl<'a> Place<'a> {
         serde_json::from_str(&line).with_context(|| format!("{PROGRAM} said {line:?}"))
     }
 
+    /// Starts an attacker; it has gone through its table once when this returns.
+    ///
+    /// # Errors
+    /// The attacker could not be started.
+    pub fn attack(&self, aim: &Aim) -> Result<Attacker> {
+        let mut command = self.command(need::sibling(PROGRAM)?)?;
+        command.arg("attack").args(aim.args()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut attacker = Attacker { process: Process::spawn(command)? };
+        attacker.pass()?;
+        Ok(attacker)
+    }
+
     /// Serves echo on TCP and UDP; `[::]` is all addresses, `0.0.0.0` those of IPv4. Ready when this returns, ends when the result is dropped.
     ///
     /// # Errors
@@ -158,6 +171,26 @@ impl Application {
 #[derive(Debug)]
 pub struct Server {
     _process: Process,
+}
+
+/// An application that tries everything to send where it may not.
+#[derive(Debug)]
+pub struct Attacker {
+    process: Process,
+}
+
+impl Attacker {
+    /// Goes through the table once more; what it did before it was asked does not count.
+    ///
+    /// # Errors
+    /// The attacker ended.
+    pub fn pass(&mut self) -> Result<Pass> {
+        self.process.write_line("pass")?;
+        let line = self.process.read_line()?;
+        let answer: Answer =
+            serde_json::from_str(&line).with_context(|| format!("{PROGRAM} said {line:?}"))?;
+        Ok(answer.pass)
+    }
 }
 
 /// An application that opens a flow again and again.

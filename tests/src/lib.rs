@@ -26,6 +26,7 @@
 //! prefixes for documentation and benchmarks and inside, and [`footprint`] says how nothing is left behind.
 
 pub mod application;
+pub mod attack;
 pub mod before;
 pub mod bpffs;
 pub mod cgroup;

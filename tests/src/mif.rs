@@ -300,6 +300,15 @@ impl Daemon<'_> {
         Ok(control::change(self.site.state_dir(), &request)?)
     }
 
+    /// As [`Self::attach`], with several PvDs of one rank.
+    ///
+    /// # Errors
+    /// The daemon refused.
+    pub fn attach_all<S: AsRef<str>>(&self, cgroup: &Cgroup, pvds: &[S], mode: Mode) -> Result<Policy> {
+        let pvds: Vec<&str> = pvds.iter().map(AsRef::as_ref).collect();
+        self.attach_groups(cgroup, &[&pvds], mode, None)
+    }
+
     /// Takes the policy from a cgroup.
     ///
     /// # Errors

@@ -42,6 +42,7 @@ struct Explained {
 #[derive(Debug, Deserialize)]
 struct Decision {
     verdict: String,
+    on_link: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,6 +57,7 @@ struct Outcome {
 struct Path {
     source: Option<IpAddr>,
     interface: Option<String>,
+    ifindex: u32,
     next_hop: Option<IpAddr>,
     egress: Outcome,
 }
@@ -250,12 +252,16 @@ fn check_packets(
     let interface = path.interface.as_deref().context("no interface")?;
     let unconnected_source = said.sendmsg.source.or(path.source);
     // A packet goes by the kernel's route first, which sends it on only if it knows the neighbour there; then tc egress has its
-    // say. The route of a connected socket is one of the interface that it is bound to.
-    // Taps do not record packets without a source or with a link-local one.
+    // say, and where it sends the packet elsewhere the tables must name a router. The route of a connected socket is one of the
+    // interface that it is bound to. Taps do not record packets without a source or with a link-local one.
+    let on_link = said.decision.as_ref().is_some_and(|decision| decision.on_link);
     let sent = |source: Option<IpAddr>, ifindex| {
         let to = probed.destination.to_canonical();
-        world.host.run(|| lookup(to, source, ifindex)).is_ok_and(|route| route.next_hop.is_some())
-            && source.is_some_and(|source| !is_link_scope(source))
+        let known = world
+            .host
+            .run(|| lookup(to, source, ifindex))
+            .is_ok_and(|route| route.next_hop.is_some() && (route.ifindex == path.ifindex || !on_link));
+        known && source.is_some_and(|source| !is_link_scope(source))
     };
     let connected = probed.connected.is_ok_and(|found| sent(path.source, found.ifindex));
     let unconnected = probed.unconnected.is_ok() && sent(unconnected_source, bound);

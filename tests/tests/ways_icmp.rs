@@ -27,6 +27,7 @@ const ECHO: &[Way] = &[
     // Without a source: the kernel has chosen one of the first provider, and a strict policy gives the packet another.
     way("ping to={server}",                        ["a",    "a",   "a",    "b"]),
     way("raw to={server}",                         ["a",    "a",   "a",    "b"]),
+    way("raw named={a-ip} to={server}",            ["a",    "a",   "a",    "b"]),
     way("raw size=1000 to={server}",               ["a",    "a",   "a",    "b"]),
     // Fragments have no checksum of their own to repair.
     way("raw size=3000 to={server}",               ["a",    "a",   "a",    "dropped"]),

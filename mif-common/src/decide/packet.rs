@@ -21,6 +21,14 @@ pub struct Packet {
     pub ifindex: u32,
 }
 
+impl Packet {
+    /// The source says nothing about where the packet belongs: it has none, or one of the link.
+    #[inline(always)]
+    const fn is_placeless(&self) -> bool {
+        self.source.is_unspecified() || self.source.is_link_local()
+    }
+}
+
 /// A host-originated packet at tc egress: it must leave by the interface and next hop of its source's PvD.
 ///
 /// `rule` is asked for only where it can matter, because finding a packet's cgroup costs more than the rest.
@@ -44,10 +52,7 @@ pub fn egress<T: Tables>(
     {
         return Outcome::pass(Reason::Consistent, source.pvd);
     }
-    if exempt(&packet.destination).is_some()
-        || packet.source.is_unspecified()
-        || packet.source.is_link_local()
-    {
+    if exempt(&packet.destination).is_some() || !always && packet.is_placeless() {
         return Outcome::pass(Reason::NotOurs, NO_PVD);
     }
     if !always && source.is_none() {
@@ -61,14 +66,25 @@ pub fn egress<T: Tables>(
 #[inline(always)]
 fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option<&Source>) -> Outcome {
     let decision = tables.decision(rule.view, &packet.destination);
-    if let Some(decision) = decision
-        && decision.flags & decision_flags::LOCAL != 0
-    {
+    // Without a policy of its own this may be a container's packet on its way through a device of the host.
+    let pinned = rule.pinned();
+    if packet.is_placeless() {
+        // With such a source only neighbours are spoken to.
+        let neighbour = decision.is_some_and(|decision| {
+            decision.ifindex == packet.ifindex && decision.flags & decision_flags::ON_LINK != 0
+        });
+        return if pinned && !neighbour {
+            Outcome::refuse(Reason::Vetoed, NO_PVD)
+        } else {
+            Outcome::pass(Reason::NotOurs, NO_PVD)
+        };
+    }
+    let local = decision.is_some_and(|decision| decision.flags & decision_flags::LOCAL != 0);
+    if local && !pinned {
         return Outcome::pass(Reason::NotOurs, NO_PVD);
     }
     let Some(source) = source else {
-        // Without a policy of its own this may be a container's packet on its way through a device of the host.
-        return if rule.strict() && rule.cgroup != 0 {
+        return if pinned {
             Outcome::refuse(Reason::Vetoed, NO_PVD)
         } else {
             Outcome::pass(Reason::UnknownSource, NO_PVD)
@@ -78,14 +94,35 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
         return Outcome::refuse(Reason::Vetoed, source.pvd);
     }
     let at_home = source.ifindex == packet.ifindex;
-    if at_home && source.flags & source_flags::NEXT_HOP == 0 {
-        return Outcome::pass(Reason::Consistent, source.pvd);
+    if local {
+        // An address of the host is reached by the loopback, unless the application bound an interface.
+        return if at_home {
+            Outcome::pass(Reason::NotOurs, NO_PVD)
+        } else {
+            Outcome::refuse(Reason::Vetoed, source.pvd)
+        };
     }
-    if let Some(decision) = decision
-        && decision.flags & decision_flags::ADMINISTRATOR != 0
-        && (decision.ifindex == packet.ifindex || decision.ifindex == 0)
-    {
+    let administrator = decision.filter(|decision| {
+        decision.flags & decision_flags::ADMINISTRATOR != 0
+            && (decision.ifindex == packet.ifindex
+                || decision.ifindex == 0 && (!pinned || rule.permits_interface(tables, packet.ifindex)))
+    });
+    if at_home && source.flags & source_flags::NEXT_HOP == 0 {
+        // Where the PvD leads nowhere, the kernel's route leads to another one's router of the link.
+        return if pinned
+            && administrator.is_none()
+            && !leads_to(source, &packet.source, &packet.destination, decision)
+        {
+            Outcome::refuse(Reason::Unreachable, source.pvd)
+        } else {
+            Outcome::pass(Reason::Consistent, source.pvd)
+        };
+    }
+    if let Some(decision) = administrator {
         return Outcome::pass(Reason::Administrator, decision.pvd);
+    }
+    if !at_home && !rule.strict() && source.flags & source_flags::SEVERAL_INTERFACES != 0 {
+        return Outcome::pass(Reason::Administrator, source.pvd);
     }
     if source.valid_until <= tables.now() {
         return if rule.strict() {

@@ -195,6 +195,9 @@ fn follow<T: Tables>(tables: &T, rule: &Rule, socket: &Socket, decision: Option<
             Outcome::pass(Reason::Expired, source.pvd)
         };
     }
+    if !rule.strict() && source.flags & source_flags::SEVERAL_INTERFACES != 0 {
+        return Outcome::pass(Reason::Administrator, source.pvd);
+    }
     if let Some(decision) = decision
         && decision.flags & decision_flags::ADMINISTRATOR != 0
         && decision.pvd != source.pvd

@@ -94,6 +94,8 @@ fn tables() -> Lists {
     let pass = |flags, pvd| Decision { pvd, flags, verdict: Stored::Pass as u32, ..Decision::default() };
     decide(both, "e::", 16, pass(decision_flags::ADMINISTRATOR, 1));
     decide(both, "9::9", 128, pass(decision_flags::LOCAL, NO_PVD));
+    let near = Decision { flags: decision_flags::ON_LINK, ifindex: 11, ..Decision::default() };
+    decide(&[FIRST_ONLY], "2::", 16, near);
     decide(both, "f::", 16, Decision { verdict: Stored::None as u32, ..Decision::default() });
     for (address, pvd, valid_until) in
         [("a::1", 1, FOREVER), ("b::1", 2, FOREVER), ("c::1", 1, NOW), ("5::1", 2, FOREVER)]
@@ -348,9 +350,24 @@ fn packets() {
         (&strict_exists, &STRICT, "b::1", "fe80::9", 12, "not-ours 0"),
         (&strict_exists, &STRICT, "b::1", "::ffff:224.0.0.1", 12, "not-ours 0"),
         (&strict_exists, &STRICT, "b::1", "ff02::1", 12, "not-ours 0"),
-        (&strict_exists, &STRICT, "::", "a::9", 12, "not-ours 0"),
-        (&strict_exists, &STRICT, "fe80::1", "a::9", 12, "not-ours 0"),
-        (&strict_exists, &STRICT, "b::1", "9::9", 12, "not-ours 0"),
+        // No source, or one of the link: not under a strict policy, except to neighbours.
+        (&strict_exists, &STRICT, "::", "a::9", 12, "vetoed 0 refuse"),
+        (&strict_exists, &STRICT, "fe80::1", "a::9", 12, "vetoed 0 refuse"),
+        (&strict_exists, &STRICT, "fe80::1", "a::9", 11, "vetoed 0 refuse"),
+        (&strict_exists, &STRICT, "fe80::1", "2::9", 11, "not-ours 0"),
+        (&strict_exists, &STRICT, "fe80::1", "2::9", 12, "vetoed 0 refuse"),
+        (&strict_exists, &STRICT, "::ffff:169.254.0.1", "a::9", 12, "vetoed 0 refuse"),
+        (&strict_exists, &PREFER, "fe80::1", "a::9", 12, "not-ours 0"),
+        (&strict_host, &STRICT_ALL, "::", "a::9", 12, "not-ours 0"),
+        // The host itself, by an interface that the application bound.
+        (&strict_exists, &STRICT, "b::1", "9::9", 12, "vetoed 2 refuse"),
+        (&strict_exists, &STRICT, "7::7", "9::9", 12, "vetoed 0 refuse"),
+        (&strict_exists, &STRICT, "a::1", "9::9", 12, "vetoed 1 refuse"),
+        (&strict_exists, &STRICT, "a::1", "9::9", 11, "not-ours 0"),
+        (&strict_exists, &PREFER, "b::1", "9::9", 11, "not-ours 0"),
+        // The kernel decides, by an interface that the view does not have: the source decides.
+        (&strict_exists, &STRICT, "a::1", "e::9", 12, "redirected 1 on 11 to fe80::1"),
+        (&strict_exists, &STRICT, "a::1", "e::9", 11, "consistent 1"),
         // Where it belongs; the rule is not asked for.
         (&prefer, &STRICT, "a::1", "b::9", 11, "consistent 1"),
         (&prefer, &STRICT, "7::7", "b::9", 11, "unknown-source 0"),
@@ -465,7 +482,7 @@ fn links_with_several_routers() {
     }
     tables.sources[3].1.flags = source_flags::NEXT_HOP | source_flags::LEADS_ON;
     let strict = Config { flags: config_flags::STRICT, ..config };
-    for (place, expected) in [(1, "next-hop 2 on 12 to fe80::b"), (2, "next-hop 2 on 12 to fe80::1")] {
+    for (place, expected) in [(1, "next-hop 2 on 12 to fe80::b"), (2, "vetoed 2 refuse")] {
         let destination = Addr::from_words([place, 0, 0, 9]);
         let packet = Packet { source: addr("5::1"), destination, ifindex: 12 };
         assert_eq!(text(egress(&tables, &strict, &packet, || STRICT)), expected, "{place}");
@@ -518,6 +535,7 @@ fn sources_that_lead_nowhere() {
     for (rule, destination, packet, socket) in [
         (PREFER, "b::9", "no-decision 1", "no-decision 1"),
         (STRICT_ALL, "b::9", "unreachable 1 refuse", "unreachable 1 refuse"),
+        (STRICT, "7::9", "unreachable 1 refuse", "unreachable 1 refuse"),
         // its own neighbours, and what the tables reach by it
         (PREFER, "a::9", "redirected 1 on 11 to a::9", "followed-source 1 on 11"),
     ] {
@@ -525,6 +543,58 @@ fn sources_that_lead_nowhere() {
         let leaving = Packet { source: addr("a::1"), destination: addr(destination), ifindex: 12 };
         assert_eq!(text(egress(&tables, &config, &leaving, || rule)), packet, "{destination}");
         assert_eq!(text(connect(&tables, &rule, &bound(destination))), socket, "{destination}");
+    }
+}
+
+/// The provider took its default route back and left the address: on a link with another router the kernel would send there.
+#[test]
+fn pinned_at_home_but_leading_nowhere() {
+    let mut tables = tables();
+    tables.sources[0].1.flags = 0;
+    let config = Config { flags: config_flags::STRICT, mode: Mode::Prefer as u32, ..Config::default() };
+    for (rule, destination, expected) in [
+        (STRICT, "f::9", "unreachable 1 refuse"),
+        // a neighbour, what the tables reach, what the administrator routes
+        (STRICT, "a::9", "consistent 1"),
+        (STRICT, "a:0:0:1::9", "consistent 1"),
+        (STRICT, "e::9", "consistent 1"),
+        (PREFER, "f::9", "consistent 1"),
+        (STRICT_ALL, "f::9", "consistent 1"),
+    ] {
+        let packet = Packet { source: addr("a::1"), destination: addr(destination), ifindex: 11 };
+        assert_eq!(text(egress(&tables, &config, &packet, || rule)), expected, "{rule:?} {destination}");
+    }
+}
+
+/// One address on two interfaces (11 and 12): the kernel's choice between them stands, except for a strict policy.
+#[test]
+fn addresses_on_several_interfaces() {
+    let mut tables = tables();
+    tables.sources[0].1.flags |= source_flags::SEVERAL_INTERFACES;
+    let config = Config { flags: config_flags::STRICT, mode: Mode::Prefer as u32, ..Config::default() };
+    for (rule, ifindex, packet, socket) in [
+        (PREFER, 11, "consistent 1", "administrator 1"),
+        (PREFER, 12, "administrator 1", "administrator 1"),
+        (STRICT, 11, "consistent 1", "consistent 1"),
+        (STRICT, 12, "redirected 1 on 11 to fe80::1", "vetoed 1 refuse"),
+        (STRICT, 0, "redirected 1 on 11 to fe80::1", "followed-source 1 on 11"),
+    ] {
+        let leaving = Packet { source: addr("a::1"), destination: addr("b::9"), ifindex };
+        assert_eq!(text(egress(&tables, &config, &leaving, || rule)), packet, "{rule:?} {ifindex}");
+        let bound = self::socket("b::9", "a::1", ifindex);
+        assert_eq!(text(connect(&tables, &rule, &bound)), socket, "{rule:?} {ifindex}");
+    }
+}
+
+#[test]
+fn what_the_kernel_would_not_do() {
+    for (rule, expected) in [
+        (PREFER, "bind-failed 1"),
+        (OBSERVE, "bind-failed 1"),
+        (STRICT, "bind-failed 1 refuse"),
+        (STRICT_ALL, "bind-failed 1 refuse"),
+    ] {
+        assert_eq!(text(rule.failed(Reason::BindFailed, 1)), expected, "{rule:?}");
     }
 }
 

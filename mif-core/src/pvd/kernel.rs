@@ -54,6 +54,7 @@ impl PvdSet {
         }
         for address in link.addresses.keys() {
             self.forget_address(ifindex, address);
+            self.touch_holders(ifindex, address, journal);
         }
         for id in link.routes.keys() {
             self.timers.stop(&Timer::Route(ifindex, *id));
@@ -94,6 +95,7 @@ impl PvdSet {
         if !known {
             self.addresses += 1;
             self.note_holder(ifindex, address);
+            self.touch_holders(ifindex, &address, journal);
         }
         self.settle(ifindex, Unsettled::Address(address), now, journal);
         self.touch_owners(ifindex, address, what, now, journal);
@@ -109,6 +111,14 @@ impl PvdSet {
         let counts = |ifindex: &&u32| links.get(ifindex).is_some_and(|link| !link.link.loopback);
         if holders.iter().filter(counts).count() > 1 {
             self.refused.count(RefusedReason::DuplicateAddress);
+        }
+    }
+
+    /// Notes that an address came to or went from another interface than `ifindex` has it on.
+    fn touch_holders(&self, ifindex: u32, address: &Ipv6Addr, journal: &mut Journal) {
+        let others = self.holders.get(address).into_iter().flatten();
+        for other in others.filter(|other| **other != ifindex) {
+            self.touch_all(*other, What::Sources, journal, |_, _| true);
         }
     }
 
@@ -136,6 +146,7 @@ impl PvdSet {
             return;
         }
         self.forget_address(ifindex, &address);
+        self.touch_holders(ifindex, &address, journal);
         journal.local_addresses();
         self.settle(ifindex, Unsettled::Address(address), now, journal);
     }

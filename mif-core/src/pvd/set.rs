@@ -191,6 +191,12 @@ impl PvdSet {
         Some(best.2.0)
     }
 
+    /// Whether more than one interface has an address. That one of them is down, or the address a duplicate there, changes
+    /// nothing: the kernel may still route by either.
+    pub(super) fn is_on_several_interfaces(&self, address: &Ipv6Addr) -> bool {
+        self.holders.get(address).is_some_and(|holders| holders.len() > 1)
+    }
+
     /// A link, made up on the spot if netlink has not told of it yet; `None` and counted if there are too many.
     pub(super) fn link_mut(&mut self, ifindex: u32) -> Option<&mut LinkState> {
         if !self.links.contains_key(&ifindex) {

@@ -171,7 +171,7 @@ fn boundaries() -> Vec<Prefix> {
 /// What [`mif_common::decide::exempt`] exempts: loopback, link-local, multicast, and what means the own link or host.
 const EXEMPT: [Prefix; 8] = [
     Prefix::new(Ipv6Addr::UNSPECIFIED, 127),
-    ipv4([0, 0, 0, 0], 8),
+    ipv4([0, 0, 0, 0], 32),
     ipv4([127, 0, 0, 0], 8),
     ipv4([169, 254, 0, 0], 16),
     ipv4([224, 0, 0, 0], 4),

@@ -97,7 +97,18 @@ pub(super) fn groups<'w>(
     }
     let view = world.views.iter().find(|candidate| candidate.id == view);
     let groups = view.into_iter().flat_map(|view| &view.groups);
-    groups.map(|group| group.iter().filter_map(|index| find(*index)).collect()).collect()
+    let refusing = || world.pvds.iter().filter(|pvd| is_nowhere(pvd));
+    let members = |group: &'w Vec<PvdIndex>| {
+        let chosen = group.iter().filter_map(|index| find(*index)).filter(|pvd| !is_nowhere(pvd));
+        chosen.chain(refusing()).collect()
+    };
+    groups.map(members).collect()
+}
+
+/// Whether it is the PvD of the routes that refuse and so need no interface (blackhole and its kind): the administrator's
+/// word, which holds in every group of every view.
+pub(super) const fn is_nowhere(pvd: &Pvd) -> bool {
+    pvd.ifindex == 0
 }
 
 /// The candidates from best to worst, `None` if there are none. Elimination criterion by criterion rather than a sort:

@@ -41,6 +41,7 @@ pub(super) fn sources(world: &World) -> BTreeMap<Ipv6Addr, abi::Source> {
                     (source_flags::NEXT_HOP, known && shared_links.contains(&(pvd.ifindex, family))),
                     (source_flags::LEADS_ON, leads_on(pvd, family)),
                     (source_flags::SHARED, owners.get(&source.address).is_some_and(|owners| *owners > 1)),
+                    (source_flags::SEVERAL_INTERFACES, source.several_interfaces),
                 ];
                 abi::Source {
                     valid_until: source.valid_until.as_nanos(),

@@ -60,6 +60,7 @@ pub fn world(text: &str) -> World {
                         "temporary" => source.temporary = true,
                         "secondary" => source.secondary = true,
                         "shared" => source.carried = false,
+                        "several" => source.several_interfaces = true,
                         "until" => source.valid_until = Deadline::at(Time(number(word()))),
                         "from" => source.advertisers.push(one_form(word().expect(line))),
                         _ => panic!("{line}: {flag}"),
@@ -120,6 +121,7 @@ fn source(address: Ipv6Addr, prefix_len: u8) -> Source {
         secondary: false,
         valid_until: Deadline::NEVER,
         carried: true,
+        several_interfaces: false,
         advertisers: Vec::new(),
     }
 }

@@ -81,6 +81,9 @@ pub struct Source {
     pub valid_until: Deadline,
     /// Of the PvDs that own this address, this one carries its packets (exactly one PvD says so).
     pub carried: bool,
+    /// Other interfaces have the address too.
+    #[serde(default)]
+    pub several_interfaces: bool,
     /// The routers that advertised a prefix of it, for rule 5.5; empty where unknown. An IPv4 gateway stands for the
     /// subnet that it is in.
     #[serde(with = "as_written::addresses")]

@@ -313,6 +313,7 @@ fn snapshot(index: u32, router: &str, source: &str) -> PvdSnapshot {
             secondary: false,
             valid_until: Deadline::NEVER,
             carried: true,
+            several_interfaces: false,
             advertisers: vec![],
         }],
         routes: vec![RouteSnapshot {

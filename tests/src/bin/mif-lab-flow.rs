@@ -7,7 +7,15 @@ use std::{
 
 use anyhow::Result;
 use clap::Parser;
-use mif_tests::{echo::EchoServer, flow::Flow, handed::Hand, probe::Probe, script::Script, storm};
+use mif_tests::{
+    attack::{self, Aim},
+    echo::EchoServer,
+    flow::Flow,
+    handed::Hand,
+    probe::Probe,
+    script::Script,
+    storm,
+};
 
 /// An application of the lab
 #[derive(Parser)]
@@ -27,6 +35,8 @@ enum Command {
         #[arg(required = true)]
         words: Vec<String>,
     },
+    /// Try to send by a forbidden provider until standard input ends, and report one pass for each line of it
+    Attack(Aim),
     /// Serve echo on TCP and UDP until standard input ends
     Serve {
         /// What to serve: `[2001:db8::1]:7`, `203.0.113.1:7`, `0.0.0.0:7` for all IPv4 addresses, `[::]:7` for all addresses
@@ -44,6 +54,7 @@ fn main() -> Result<()> {
             let socket = hand.map(Hand::take).transpose()?;
             Script::parse(&words)?.run(socket, io::stdout())?;
         }
+        Command::Attack(aim) => attack::run(&aim, io::stdout())?,
         Command::Serve { addresses } => {
             let _server = EchoServer::here(&addresses)?;
             println!("ready");

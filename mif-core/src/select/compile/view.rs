@@ -9,6 +9,7 @@ use crate::{
     family::{Family, IPV4},
     select::{
         candidate::{Answer, Candidate, Criterion, administrator_wins, of_route},
+        literal::is_nowhere,
         longest_match::longest_match,
         prefix::Prefix,
         world::Pvd,
@@ -150,7 +151,7 @@ impl ViewCells {
                 }
             }
             if let Some(pvd) = world.get(*index) {
-                for group in self.groups_of(*index) {
+                for group in self.groups_of(pvd) {
                     self.offer(pvd, group);
                 }
             }
@@ -158,11 +159,13 @@ impl ViewCells {
     }
 
     /// The places of the groups that a PvD is in.
-    fn groups_of(&self, index: PvdIndex) -> Vec<usize> {
+    fn groups_of(&self, pvd: &Pvd) -> Vec<usize> {
         match &self.groups {
             Groups::All => vec![0],
+            Groups::These(groups) if is_nowhere(pvd) => (0..groups.len()).collect(),
             Groups::These(groups) => {
-                let has = |(place, group): (usize, &Vec<PvdIndex>)| group.contains(&index).then_some(place);
+                let has =
+                    |(place, group): (usize, &Vec<PvdIndex>)| group.contains(&pvd.index).then_some(place);
                 groups.iter().enumerate().filter_map(has).collect()
             }
         }

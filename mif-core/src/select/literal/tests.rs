@@ -290,6 +290,8 @@ fn views() {
          pvd 4 5
          source fd00::1/64
          route fd00::/8 via fe80::d
+         pvd 5 0 admin
+         route 2001:db8:bad::/48 admin kernel
          view 1 2
          view 2 4 | 2 1 | 3
          view 3 3
@@ -303,6 +305,13 @@ fn views() {
         (1, "2001:db8:5::1", "2 2001:db8:b::1 via fe80::b"),
         (1, "2001:db8:a::1", "local"),
         (2, "fd00::99", "4 fd00::1 via fe80::d"),
+        // What the administrator refuses is refused in every view that is one.
+        (0, "2001:db8:bad::1", "admin 5"),
+        (1, "2001:db8:bad::1", "admin 5"),
+        (2, "2001:db8:bad::1", "admin 5"),
+        (5, "2001:db8:bad::1", "admin 5"),
+        (4, "2001:db8:bad::1", "admin 5"),
+        (9, "2001:db8:bad::1", "none"),
         // The group in front does not reach it; the one behind has a longer route and is not asked.
         (2, "2001:db8:a:1::99", "1 2001:db8:a::1 via fe80::a"),
         (2, "2001:db8:5::1", "1 2001:db8:a::1 via fe80::a"),

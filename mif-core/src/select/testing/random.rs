@@ -78,6 +78,7 @@ fn source() -> impl Strategy<Value = Source> {
             secondary,
             valid_until,
             carried,
+            several_interfaces: false,
             advertisers,
         },
     )
@@ -116,7 +117,7 @@ fn pvd() -> impl Strategy<Value = Pvd> {
     let no_internet = prop::bool::weighted(0.2);
     let named = vec(prop::option::weighted(0.2, 0..5usize), 6);
     (
-        1..4u32,
+        0..4u32,
         origin(),
         any::<bool>(),
         no_internet,

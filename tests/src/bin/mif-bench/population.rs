@@ -182,6 +182,7 @@ fn pvd(number: u32, ifindices: [u32; 2]) -> Pvd {
         state: AddressState::Preferred,
         temporary: false,
         secondary: false,
+        several_interfaces: false,
         valid_until: Deadline::NEVER,
         carried: true,
         advertisers: vec![router(family, number)],
