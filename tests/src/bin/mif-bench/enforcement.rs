@@ -7,13 +7,18 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
+    maps::{Map, MapData, PerCpuArray},
     programs::{
         CgroupAttachMode, CgroupSockAddr, CgroupSockAddrAttachType, ProgramInfo,
         cgroup_sock_addr::CgroupSockAddrLinkId,
     },
     sys::{Stats, enable_stats},
 };
-use mif_common::abi::{self, Config, Mode};
+use mif_common::{
+    Reason,
+    abi::{self, Config, Mode},
+    reason,
+};
 use mif_core::select::{
     diff::diff,
     tables::{TableStore as _, Tables},
@@ -23,8 +28,9 @@ use mif_user::{
     clock,
     kernel::{
         attach::TcBackend,
+        maps::Raw,
         object::{CGROUP_PROGRAMS, EGRESS_PROGRAM, Sizes},
-        pins::{Installation, Plan},
+        pins::{self, Installation, Plan},
     },
 };
 
@@ -40,6 +46,9 @@ pub struct Enforcement {
     programs: Vec<(CgroupSockAddr, Option<CgroupSockAddrLinkId>)>,
     bpffs: Bpffs,
 }
+
+/// The place of PvD 0 in the tables; place 0 is "none".
+const IN_USE: abi::PvdIndex = 1;
 
 /// What a program's runs took, as the kernel counts.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +116,14 @@ impl Enforcement {
         self.host
             .run(move || interfaces.iter().try_for_each(|index| installation.detach_interface(*index)))?;
         Ok(())
+    }
+
+    /// How often the hooks chose for the PvD in use: set source and interface of it.
+    pub fn applied(&self) -> Result<u64> {
+        let path = self.bpffs.directory().join(pins::MAPS).join("STATS");
+        let stats: PerCpuArray<_, Raw<abi::Count>> = Map::PerCpuArray(MapData::from_pin(path)?).try_into()?;
+        let counts = stats.get(&(IN_USE * reason::COUNT + Reason::Applied as u32), 0)?;
+        Ok(counts.iter().map(|Raw(count)| count.count).sum())
     }
 
     /// Where a program is pinned.

@@ -50,8 +50,7 @@ impl Site {
         }
         mif_tests::events::until_ready(&host, &UPLINKS)?;
         mif_tests::events::until_ready(&server, &UPLINKS)?;
-        let last_cpu = std::thread::available_parallelism().map_or(0, |cpus| cpus.get() - 1);
-        server::start(&server, CLIENT_CPU, last_cpu)?;
+        server::start(&server, CLIENT_CPU)?;
         let index = |name| host.run(|| if_nametoindex(name)).context("the interface is there");
         let ifindices = [index(UPLINKS[0])?, index(UPLINKS[1])?];
         let worker = Worker::start(&host, &server, cgroup)?;

@@ -24,12 +24,12 @@ const BACKLOG: i32 = 4096;
 const CHUNK: usize = 128 * 1024;
 
 /// Starts the servers in a namespace, IPv6 and IPv4; their threads end with the process.
-pub fn start(namespace: &Namespace, exchange_cpu: usize, stream_cpu: usize) -> Result<()> {
+pub fn start(namespace: &Namespace, cpu: usize) -> Result<()> {
     for family in Family::ALL {
         let listen = |port| namespace.run(|| listen(SocketAddr::new(population::destination(family), port)));
         let (exchanges, streams) = (listen(EXCHANGE_PORT)?, listen(STREAM_PORT)?);
-        serve("exchanges", exchange_cpu, exchanges, exchange)?;
-        serve("streams", stream_cpu, streams, take)?;
+        serve("exchanges", cpu, exchanges, exchange)?;
+        serve("streams", cpu, streams, take)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use mif_core::{family::Family, select::compile};
 use mif_tests::cgroup::Cgroup;
 use mif_user::kernel::object::Sizes;
@@ -16,7 +16,7 @@ use crate::{
     population::{Population, name as family_name},
     progress::Progress,
     report::{Peer, Report, Row},
-    traffic::{Kind, Order},
+    traffic::{Done, Kind, Order},
 };
 
 /// Whose turn it is.
@@ -118,7 +118,9 @@ impl Stage {
             if round % 2 == 0 {
                 turns.reverse();
             }
-            let turn = |who| Ok((who, self.turn(who, work, plan.slice)?));
+            // A stream takes some time to get up to speed.
+            let slice = if work.kind == Kind::Stream { 4 * plan.slice } else { plan.slice };
+            let turn = |who| Ok((who, self.turn(who, work, slice)?));
             rounds.push(turns.into_iter().map(turn).collect::<Result<_>>()?);
         }
         let mut row = if work.kind == Kind::Connect { added(work, &rounds) } else { rates(work, &rounds) };
@@ -134,7 +136,7 @@ impl Stage {
         let warm_up = Order { milliseconds: milliseconds.div_ceil(10), ..order };
         let work = |site: &mut Site| {
             site.worker.order(&warm_up)?;
-            Ok::<_, anyhow::Error>(site.worker.order(&order)?.each())
+            site.worker.order(&order)
         };
         match who {
             Who::Bare | Who::Again | Who::Peer(Peer::BindDevice) => work(&mut self.plain),
@@ -148,11 +150,20 @@ impl Stage {
             }
             Who::Mif => {
                 self.mif.on()?;
+                let before = self.mif.applied()?;
                 let done = work(&mut self.plain);
+                let chosen = self.mif.applied()? - before;
                 self.mif.off()?;
+                // What does nothing costs little.
+                let expected = done.as_ref().map_or(0, |done| done.count);
+                ensure!(
+                    kind == Kind::Stream || chosen >= expected,
+                    "only {chosen} choices for {expected} calls"
+                );
                 done
             }
         }
+        .map(Done::each)
         .with_context(|| format!("{who:?}"))
     }
 

@@ -94,7 +94,7 @@ impl Done {
     }
 
     /// Nanoseconds for one.
-    pub fn each(&self) -> f64 {
+    pub fn each(self) -> f64 {
         self.nanoseconds as f64 / self.count.max(1) as f64
     }
 }
