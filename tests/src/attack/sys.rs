@@ -179,9 +179,7 @@ impl Target {
     }
 
     pub(super) fn send_connected(&self, socket: &Fd) -> io::Result<()> {
-        // An error that came back for the datagram before.
-        let _ = socket.take_error();
-        socket.send(WORDS).map(drop)
+        retried(|| socket.send(WORDS))
     }
 
     /// First to another port of the server, then to this one.
@@ -208,8 +206,7 @@ impl Target {
     }
 
     pub(super) fn send(&self, socket: &Fd) -> io::Result<()> {
-        let _ = socket.take_error();
-        socket.send_to(WORDS, &self.server.into()).map(drop)
+        retried(|| socket.send_to(WORDS, &self.server.into()))
     }
 
     pub(super) fn send_large(&self, socket: &Fd) -> io::Result<()> {
@@ -324,6 +321,14 @@ fn ipv4(source: Ipv4Addr, destination: Ipv4Addr, udp: &[u8]) -> Vec<u8> {
     let checksum = !((folded & 0xffff) + (folded >> 16)) as u16;
     header[10..12].copy_from_slice(&checksum.to_be_bytes());
     [&header, udp].concat()
+}
+
+/// The first call may only tell what came back for the datagram before.
+fn retried(send: impl Fn() -> io::Result<usize>) -> io::Result<()> {
+    match send() {
+        Err(error) if error.raw_os_error() == Some(libc::ECONNREFUSED) => send().map(drop),
+        done => done.map(drop),
+    }
 }
 
 fn option<T>(socket: &Fd, level: i32, name: i32, value: T) -> io::Result<()> {
