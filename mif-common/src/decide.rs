@@ -7,8 +7,8 @@
 use crate::{
     Addr, Reason,
     abi::{
-        Config, DEFAULT_VIEW, Decision, Mode, Policy, PvdIndex, Source, Verdict as Stored, config_flags,
-        source_flags,
+        Config, DEFAULT_VIEW, Decision, FOREVER, Mode, Policy, PvdIndex, Source, Verdict as Stored,
+        config_flags, source_flags,
     },
     limits,
 };
@@ -111,7 +111,7 @@ impl Rule {
             || decision.is_some_and(|decision| {
                 matches!(Stored::from_raw(decision.verdict), Stored::Use)
                     && decision.source == *address
-                    && decision.valid_until > tables.now()
+                    && !has_ended(tables, decision.valid_until)
             })
     }
 
@@ -208,6 +208,12 @@ pub const fn exempt(destination: &Addr) -> Option<Reason> {
         return Some(Reason::NotOurs);
     }
     None
+}
+
+/// Whether what holds until then holds no more. What holds for ever needs no clock.
+#[inline(always)]
+fn has_ended<T: Tables>(tables: &T, valid_until: u64) -> bool {
+    valid_until != FOREVER && valid_until <= tables.now()
 }
 
 /// Whether the PvD that carries a source reaches a destination: beyond its link, or on it, or because the tables say so.

@@ -180,7 +180,8 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
             report::count(outcome.reason, outcome.pvd, bytes);
             None
         }
-        _ if !ipv4 && is_neighbour_discovery(ctx) => {
+        // The kernel's own is in no cgroup that could be pinned: its socket is as old as the namespace.
+        _ if !ipv4 && !rule.pinned() && is_neighbour_discovery(ctx) => {
             report::count(Reason::NotOurs, NO_PVD, bytes);
             None
         }

@@ -3,12 +3,12 @@
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_boot_ns};
 use mif_common::{
     Addr, Reason,
-    abi::{Event, Hook, NO_PVD, PvdIndex},
+    abi::{Event, Hook, NO_PVD, PvdIndex, config_flags},
     decide::{Outcome, Rule, Verdict},
     limits, reason,
 };
 
-use crate::maps;
+use crate::{maps, tables};
 
 /// Adds one to the counter of a reason and PvD.
 #[inline(always)]
@@ -40,7 +40,8 @@ pub struct Subject {
 #[inline(always)]
 pub fn outcome(outcome: &Outcome, rule: &Rule, subject: &Subject, bytes: u64) {
     count(outcome.reason, outcome.pvd, bytes);
-    if !matches!(outcome.verdict, Verdict::Pass) || quiet_failure(outcome.reason) {
+    let watched = tables::config().is_some_and(|config| config.flags & config_flags::WATCHED != 0);
+    if watched && (!matches!(outcome.verdict, Verdict::Pass) || quiet_failure(outcome.reason)) {
         event(outcome, rule, subject);
     }
 }

@@ -177,6 +177,7 @@ static ATTACKS: &[Attack] = &[
     plain("ping", |t, _| t.ping(&t.icmp()?)),
     plain("ping, bound to its address", |t, _| t.ping(&t.bound(t.icmp()?, t.forbidden)?)),
     plain("ping, bound to its interface", |t, _| t.ping(&t.on_device(t.icmp()?)?)),
+    plain("ping disguised as Neighbor Discovery", |t, _| t.disguised(&t.on_device(t.raw()?)?)),
     plain("frame with its address", |t, _| t.frame(&t.packet()?, Frame { source: t.forbidden, lie: false })),
     plain("frame with the own address", |t, _| t.frame(&t.packet()?, Frame { source: t.own, lie: false })),
     plain("frame with a stranger's address", |t, _| {

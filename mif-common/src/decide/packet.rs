@@ -1,6 +1,6 @@
 //! tc egress: the packets.
 
-use super::{Outcome, Rule, Tables, exempt, leads_to};
+use super::{Outcome, Rule, Tables, exempt, has_ended, leads_to};
 use crate::{
     Addr, Reason,
     abi::{Config, Mode, NO_PVD, Source, Verdict as Stored, config_flags, decision_flags, source_flags},
@@ -124,7 +124,7 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
     if !at_home && !rule.strict() && source.flags & source_flags::SEVERAL_INTERFACES != 0 {
         return Outcome::pass(Reason::Administrator, source.pvd);
     }
-    if source.valid_until <= tables.now() {
+    if has_ended(tables, source.valid_until) {
         return if rule.strict() {
             Outcome::refuse(Reason::Vetoed, source.pvd)
         } else {
@@ -142,7 +142,7 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
     let own = here.filter(|decision| {
         (decision.pvd == source.pvd || decision.source == packet.source)
             && decision.source.shares_prefix(&packet.source, prefix_bits)
-            && decision.valid_until > tables.now()
+            && !has_ended(tables, decision.valid_until)
     });
     if at_home && on_link {
         return Outcome::pass(Reason::Consistent, source.pvd);
@@ -172,7 +172,7 @@ pub fn readdress<T: Tables>(tables: &T, rule: &Rule, packet: &Packet) -> Option<
     // A source that is none of the host's was written by the application itself (IP_HDRINCL).
     tables.source(&packet.source)?;
     let decision = tables.decision(rule.view, &packet.destination)?;
-    if !matches!(Stored::from_raw(decision.verdict), Stored::Use) || decision.valid_until <= tables.now() {
+    if !matches!(Stored::from_raw(decision.verdict), Stored::Use) || has_ended(tables, decision.valid_until) {
         return None;
     }
     let on_link = decision.flags & decision_flags::ON_LINK != 0;

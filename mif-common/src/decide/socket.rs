@@ -1,6 +1,6 @@
 //! The socket hooks: connect, send, bind.
 
-use super::{Outcome, Rule, Tables, exempt, leads_to};
+use super::{Outcome, Rule, Tables, exempt, has_ended, leads_to};
 use crate::{
     Addr, Reason,
     abi::{Decision, NO_PVD, SocketState, Verdict as Stored, decision_flags, source_flags},
@@ -149,7 +149,7 @@ fn choose<T: Tables>(tables: &T, rule: &Rule, socket: &Socket) -> Outcome {
         _ if rule.strict() => return Outcome::refuse(Reason::Unreachable, NO_PVD),
         _ => return Outcome::pass(Reason::NoDecision, NO_PVD),
     };
-    if decision.valid_until <= tables.now() {
+    if has_ended(tables, decision.valid_until) {
         return if rule.strict() {
             Outcome::refuse(Reason::Unreachable, decision.pvd)
         } else {
@@ -188,7 +188,7 @@ fn follow<T: Tables>(tables: &T, rule: &Rule, socket: &Socket, decision: Option<
     let Some(source) = source else {
         return Outcome::pass(Reason::UnknownSource, NO_PVD);
     };
-    if source.valid_until <= tables.now() {
+    if has_ended(tables, source.valid_until) {
         return if rule.strict() {
             Outcome::refuse(Reason::Vetoed, source.pvd)
         } else {

@@ -172,10 +172,13 @@ impl PvdSet {
     }
 
     fn touch_owners(&self, ifindex: u32, address: Ipv6Addr, what: What, now: Time, journal: &mut Journal) {
-        let Some(link) = self.links.get(&ifindex) else { return };
-        if let Some((address, _)) = link.addresses.get(&address) {
-            for key in ownership::owners(link, address, now) {
-                self.touch(key, [what], journal);
+        // Also those on other interfaces: which one an address is a source on, and that it is on several, concerns all.
+        let others = self.holders.get(&address).into_iter().flatten().filter(|other| **other != ifindex);
+        for link in others.chain([&ifindex]).filter_map(|ifindex| self.links.get(ifindex)) {
+            if let Some((address, _)) = link.addresses.get(&address) {
+                for key in ownership::owners(link, address, now) {
+                    self.touch(key, [what], journal);
+                }
             }
         }
     }

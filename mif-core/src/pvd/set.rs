@@ -193,8 +193,14 @@ impl PvdSet {
 
     /// Whether more than one interface has an address. That one of them is down, or the address a duplicate there, changes
     /// nothing: the kernel may still route by either.
-    pub(super) fn is_on_several_interfaces(&self, address: &Ipv6Addr) -> bool {
-        self.holders.get(address).is_some_and(|holders| holders.len() > 1)
+    pub(super) fn is_on_several_interfaces(&self, address: &Ipv6Addr, now: Time) -> bool {
+        let has = |ifindex: &&u32| {
+            self.links.get(ifindex).is_some_and(|link| {
+                let held = link.addresses.get(address);
+                !link.link.loopback && held.is_some_and(|(held, _)| !held.valid_until.passed(now))
+            })
+        };
+        self.holders.get(address).is_some_and(|holders| holders.iter().filter(has).nth(1).is_some())
     }
 
     /// A link, made up on the spot if netlink has not told of it yet; `None` and counted if there are too many.

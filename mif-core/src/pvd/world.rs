@@ -197,7 +197,7 @@ impl<'a> Builder<'a> {
             secondary: address.secondary,
             valid_until: address.valid_until,
             carried,
-            several_interfaces: self.set.is_on_several_interfaces(&address.address),
+            several_interfaces: self.set.is_on_several_interfaces(&address.address, self.now),
             advertisers: advertisers.into_iter().collect(),
         }
     }

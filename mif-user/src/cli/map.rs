@@ -20,7 +20,8 @@ use rows::Rows;
 /// Show the maps of the kernel programs, decoded
 #[derive(Debug, clap::Args)]
 #[command(after_help = "JSON: one object, its keys the names of the maps.
-  config    {netns_cookie, mode, policies, strict, foreign_rules, pvds, layout}
+  config    {netns_cookie, mode, policies, strict, foreign_rules_ipv4, foreign_rules_ipv6,
+             watched, pvds, layout}
   policy    [{cgroup, cgroup_id, view, mode}]
   view      [{view, pvd, pvd_index, group}]
   decision  [{view, destination, verdict, pvd, pvd_index, source, interface, ifindex, next_hop,

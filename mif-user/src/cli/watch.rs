@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use mif_common::Reason;
+use mif_common::{
+    Reason,
+    abi::{Config, config_flags},
+};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -108,8 +111,11 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
 
 /// Reads the kernel's events without a daemon, until there is one.
 fn read_ring(global: &Global, printer: &mut Printer) -> Result<()> {
-    let Reader { names, .. } = Reader::open(global)?;
+    let Reader { names, mut maps, .. } = Reader::open(global)?;
     let mut ring = maps::events(&global.bpffs())?;
+    // A daemon that comes up says anew whether somebody watches.
+    let config = maps.config()?;
+    maps.set_config(Config { flags: config.flags | config_flags::WATCHED, ..config })?;
     output::note("no daemon runs: showing the kernel's events only, each of which one reader sees");
     let period = PollTimeout::try_from(DAEMON_CHECK).expect("a second fits");
     loop {

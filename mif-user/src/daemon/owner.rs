@@ -72,6 +72,8 @@ pub struct Owner {
     unattached: BTreeMap<u32, String>,
     /// Whose counters are in each place.
     counted: BTreeMap<abi::PvdIndex, String>,
+    /// Somebody reads the hooks' events.
+    watched: bool,
     changes: Vec<Change>,
     /// PvDs, rules or views differ from what the maps hold.
     changed: bool,
@@ -112,6 +114,7 @@ impl Owner {
             with_default_router: BTreeSet::new(),
             unattached: BTreeMap::new(),
             counted,
+            watched: false,
             changes: Vec::new(),
             changed: true,
             policies_changed: true,
@@ -173,6 +176,15 @@ impl Owner {
             let shares = |pvd: &&PvdSnapshot| pvd.ifindex == silent.ifindex && pvd.key.is_network();
             snapshot.iter().filter(shares).count() > 1
         })
+    }
+
+    /// Tells the hooks whether somebody reads their events. At once: who asked to watch misses nothing from then on.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_watched(&mut self, watched: bool) -> Result<(), MapsError> {
+        self.watched = watched;
+        self.store_config()
     }
 
     /// What changed since the last call, for watchers and the log.

@@ -244,6 +244,7 @@ impl<'a> Daemon<'a> {
                     let cause = clock::now();
                     if matches!(request, Request::Watch) && ring.is_none() {
                         ring = Ring::open(&self.options.pins).map_err(|error| warn!("no kernel events: {error}")).ok();
+                        self.watched(ring.is_some());
                     }
                     // Who asked may have gone away meanwhile.
                     let _ = reply.send(self.request(request));
@@ -261,6 +262,9 @@ impl<'a> Daemon<'a> {
                             warn!("no more kernel events: {error}");
                             ring = None;
                         }
+                    }
+                    if ring.is_none() {
+                        self.watched(false);
                     }
                     continue;
                 }
@@ -317,6 +321,12 @@ impl<'a> Daemon<'a> {
         // Before that an older daemon's state says more.
         if self.ready && self.state_due.is_some_and(|due| due <= now) {
             self.write_state(now);
+        }
+    }
+
+    fn watched(&mut self, watched: bool) {
+        if let Err(error) = self.owner.set_watched(watched) {
+            warn!("the hooks were not told whether somebody watches: {error}");
         }
     }
 

@@ -179,9 +179,7 @@ impl Target {
     }
 
     pub(super) fn send_connected(&self, socket: &Fd) -> io::Result<()> {
-        // An error that came back for the datagram before.
-        let _ = socket.take_error();
-        socket.send(WORDS).map(drop)
+        retried(|| socket.send(WORDS))
     }
 
     /// First to another port of the server, then to this one.
@@ -208,8 +206,7 @@ impl Target {
     }
 
     pub(super) fn send(&self, socket: &Fd) -> io::Result<()> {
-        let _ = socket.take_error();
-        socket.send_to(WORDS, &self.server.into()).map(drop)
+        retried(|| socket.send_to(WORDS, &self.server.into()))
     }
 
     pub(super) fn send_large(&self, socket: &Fd) -> io::Result<()> {
@@ -253,12 +250,25 @@ impl Target {
     }
 
     fn packet_from(&self, source: IpAddr) -> Vec<u8> {
-        let udp = self.udp_payload();
+        self.ip(source, packet::UDP, &self.udp_payload())
+    }
+
+    fn ip(&self, source: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
         match (source, self.server.ip()) {
-            (IpAddr::V6(source), IpAddr::V6(server)) => packet::ipv6(source, server, packet::UDP, 64, &udp),
-            (IpAddr::V4(source), IpAddr::V4(server)) => ipv4(source, server, &udp),
+            (IpAddr::V6(source), IpAddr::V6(server)) => packet::ipv6(source, server, protocol, 64, payload),
+            (IpAddr::V4(source), IpAddr::V4(server)) => ipv4(source, server, protocol, payload),
             _ => unreachable!("raw attacks have no mapped form"),
         }
+    }
+
+    /// A type that IPv4 does not have and that IPv6 has for Neighbor Solicitations (RFC 4861 §4.3).
+    pub(super) fn disguised(&self, socket: &Fd) -> io::Result<()> {
+        const NEIGHBOR_SOLICITATION: u8 = 135;
+        let mut message = [0; 24];
+        message[0] = NEIGHBOR_SOLICITATION;
+        let protocol = if self.ipv6() { libc::IPPROTO_ICMPV6 } else { libc::IPPROTO_ICMP };
+        let packet = self.ip(self.forbidden, protocol as u8, &message);
+        socket.send_to(&packet, &self.raw_server()).map(drop)
     }
 
     /// Where raw sockets send: without a port (raw(7)).
@@ -312,18 +322,26 @@ impl Target {
     }
 }
 
-/// An IPv4 header (RFC 791 §3.1) in front of a UDP datagram.
-fn ipv4(source: Ipv4Addr, destination: Ipv4Addr, udp: &[u8]) -> Vec<u8> {
+/// An IPv4 header (RFC 791 §3.1) in front of `payload`.
+fn ipv4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut header = vec![0x45, 0];
-    header.extend(((packet::IPV4_HEADER + udp.len()) as u16).to_be_bytes());
-    header.extend([0, 0, 0, 0, 64, packet::UDP, 0, 0]);
+    header.extend(((packet::IPV4_HEADER + payload.len()) as u16).to_be_bytes());
+    header.extend([0, 0, 0, 0, 64, protocol, 0, 0]);
     header.extend(source.octets());
     header.extend(destination.octets());
     let sum: u32 = header.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     let checksum = !((folded & 0xffff) + (folded >> 16)) as u16;
     header[10..12].copy_from_slice(&checksum.to_be_bytes());
-    [&header, udp].concat()
+    [&header, payload].concat()
+}
+
+/// The first call may only tell what came back for the datagram before.
+fn retried(send: impl Fn() -> io::Result<usize>) -> io::Result<()> {
+    match send() {
+        Err(error) if error.raw_os_error() == Some(libc::ECONNREFUSED) => send().map(drop),
+        done => done.map(drop),
+    }
 }
 
 fn option<T>(socket: &Fd, level: i32, name: i32, value: T) -> io::Result<()> {

@@ -74,6 +74,17 @@ fn who_carries_a_source() {
 }
 
 #[test]
+fn addresses_on_several_interfaces_are_told() {
+    for (address, shown) in [("2001:db8:a::1", "2001:db8:a::1/64"), ("::ffff:192.0.2.1", "192.0.2.1/24")] {
+        for (flag, expected) in [("", 0), ("several", source_flags::SEVERAL_INTERFACES)] {
+            let sources = sources(&world(&format!("pvd 1 2\nsource {shown} {flag}")));
+            let source = sources[&address.parse::<Ipv6Addr>().expect("a literal")];
+            assert_eq!(source.flags & source_flags::SEVERAL_INTERFACES, expected, "{shown} {flag}");
+        }
+    }
+}
+
+#[test]
 fn pvds_and_members() {
     let world = world(
         "pvd 1 2 explicit

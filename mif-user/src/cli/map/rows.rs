@@ -61,6 +61,7 @@ pub struct ConfigRow {
     strict: bool,
     foreign_rules_ipv4: bool,
     foreign_rules_ipv6: bool,
+    watched: bool,
     pvds: u32,
     layout: u32,
 }
@@ -155,6 +156,7 @@ pub fn config(config: &abi::Config) -> Rows {
         strict: flag(config_flags::STRICT),
         foreign_rules_ipv4: flag(config_flags::FOREIGN_RULES_IPV4),
         foreign_rules_ipv6: flag(config_flags::FOREIGN_RULES_IPV6),
+        watched: flag(config_flags::WATCHED),
         pvds: config.pvds,
         layout: config.layout,
     })
@@ -292,6 +294,7 @@ impl Rows {
                     (row.strict, "strict"),
                     (row.foreign_rules_ipv4, "foreign-rules-ipv4"),
                     (row.foreign_rules_ipv6, "foreign-rules-ipv6"),
+                    (row.watched, "watched"),
                 ]);
                 table.row([
                     row.netns_cookie.into(),

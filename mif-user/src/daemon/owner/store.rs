@@ -141,6 +141,9 @@ impl Owner {
         if foreign(Family::Ipv4) {
             flags |= config_flags::FOREIGN_RULES_IPV4;
         }
+        if self.watched {
+            flags |= config_flags::WATCHED;
+        }
         let maps = &mut self.installation.maps;
         let config = abi::Config {
             netns_cookie: self.host.netns_cookie,
