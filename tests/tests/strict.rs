@@ -123,11 +123,17 @@ impl Scene {
         Ok(flows)
     }
 
-    /// One whole pass of every attacker and clients to the listeners: nothing of it comes to the first provider's router.
-    fn nothing_leaks(&self, attackers: &mut Attackers, stage: &str) -> Result<()> {
-        // What a pass that was going on sent before is not of this stage.
+    /// The policy is in force: from now on everything counts, also what is sent between two stages.
+    fn count_from_now_on(&self, attackers: &mut Attackers) -> Result<()> {
+        // What a pass that was going on sent before the policy.
         attackers.pass()?;
-        self.forget()?;
+        self.forget()
+    }
+
+    /// Whole passes of every attacker and clients to the listeners: nothing of it comes to the first provider's router.
+    fn nothing_leaks(&self, attackers: &mut Attackers, stage: &str) -> Result<()> {
+        // The first sees the change going on, the second begins after it.
+        attackers.pass()?;
         attackers.pass()?;
         for report in self.world.internet.place().open_all(&self.clients()?)? {
             ensure!(!report.arrived, "{stage}: a listener answered: {report:?}");
@@ -227,6 +233,7 @@ fn pinned<'a>(scene: &Scene, site: &'a Site, attackers: &mut Attackers) -> Resul
     let daemon = site.daemon::<&str>([])?;
     site.wait_for_routers()?;
     daemon.attach_all(&scene.pinned, &own(), Mode::Strict)?;
+    scene.count_from_now_on(attackers)?;
     scene.nothing_leaks(attackers, "attached while they run")?;
     Ok(daemon)
 }
@@ -241,7 +248,6 @@ fn steady_and_through_restarts() {
         arrives(&scene)?;
         attackers.inside.extend(scene.inside()?);
         scene.nothing_leaks(&mut attackers, "and others started under the policy")?;
-        scene.forget()?;
         for kill in [true, false] {
             if kill {
                 daemon.kill()?
@@ -331,6 +337,7 @@ fn its_lifetime_ends_with_a_dead_daemon() {
         let daemon = site.daemon::<&str>([])?;
         site.wait_for_routers()?;
         let policy = daemon.attach_all(&scene.pinned, &own(), Mode::Strict)?;
+        scene.count_from_now_on(&mut attackers)?;
         let (maps, mut notices) = (site.maps()?, daemon.watch()?);
         let mut advertisement = ISP_B.advertisement();
         advertisement.header.router_lifetime = SHORT;
@@ -357,6 +364,7 @@ fn on_one_link_with_the_other_router() {
         let daemon = site.daemon::<&str>([])?;
         site.wait_for_routers()?;
         daemon.attach(&scene.pinned, &ISP_B.pvd(SHARED_LINK), Mode::Strict)?;
+        scene.count_from_now_on(&mut attackers)?;
         scene.nothing_leaks(&mut attackers, "attached while they run")?;
         attackers.inside.extend(scene.inside()?);
         scene.nothing_leaks(&mut attackers, "and others started under the policy")?;
