@@ -50,6 +50,7 @@ reasons! {
     Malformed = 19, "malformed", "the packet is too short for its IP header; left alone";
     NextHop = 20, "next-hop", "several routers share the link; the packet was sent to that of its source";
     Readdressed = 21, "readdressed", "the echo request of a socket without a source was given that of the strict view's PvD";
+    SeveralInterfaces = 22, "several-interfaces", "the source is an address of several interfaces; left to the kernel";
 }
 
 /// How many reasons there are.

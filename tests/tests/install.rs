@@ -231,3 +231,25 @@ fn a_full_map_is_an_error_that_names_the_limit() {
         Ok(())
     });
 }
+
+/// A strict cgroup must not be let go because somebody asked for smaller tables.
+#[test]
+fn sizes_that_do_not_hold_what_is_in_force_change_nothing() {
+    bounded(2 * PATIENCE, || {
+        let place = Place::new()?;
+        let mut installation = Installation::start(&place.plan())?;
+        for number in 0..8 {
+            let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number);
+            installation.maps.apply(&Op::PutSource(address, abi::Source::default()))?;
+        }
+        drop(installation);
+        let before = (program_id(&place, "connect6")?, place.pinned()?);
+        let mut plan = place.plan();
+        plan.sizes.sources = 4;
+        let refused = Installation::start(&plan).err().context("it should be refused")?;
+        ensure!(matches!(refused, InstallError::TooSmall { .. }), "{refused}");
+        ensure!(refused.to_string().contains("limits.sources"), "{refused}");
+        ensure!(before == (program_id(&place, "connect6")?, place.pinned()?), "what is in force was touched");
+        Ok(())
+    });
+}

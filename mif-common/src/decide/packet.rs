@@ -122,7 +122,7 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
         return Outcome::pass(Reason::Administrator, decision.pvd);
     }
     if !at_home && !rule.strict() && source.flags & source_flags::SEVERAL_INTERFACES != 0 {
-        return Outcome::pass(Reason::Administrator, source.pvd);
+        return Outcome::pass(Reason::SeveralInterfaces, source.pvd);
     }
     if has_ended(tables, source.valid_until) {
         return if rule.strict() {

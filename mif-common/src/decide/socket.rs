@@ -196,7 +196,7 @@ fn follow<T: Tables>(tables: &T, rule: &Rule, socket: &Socket, decision: Option<
         };
     }
     if !rule.strict() && source.flags & source_flags::SEVERAL_INTERFACES != 0 {
-        return Outcome::pass(Reason::Administrator, source.pvd);
+        return Outcome::pass(Reason::SeveralInterfaces, source.pvd);
     }
     if let Some(decision) = decision
         && decision.flags & decision_flags::ADMINISTRATOR != 0

@@ -573,8 +573,8 @@ fn addresses_on_several_interfaces() {
     tables.sources[0].1.flags |= source_flags::SEVERAL_INTERFACES;
     let config = Config { flags: config_flags::STRICT, mode: Mode::Prefer as u32, ..Config::default() };
     for (rule, ifindex, packet, socket) in [
-        (PREFER, 11, "consistent 1", "administrator 1"),
-        (PREFER, 12, "administrator 1", "administrator 1"),
+        (PREFER, 11, "consistent 1", "several-interfaces 1"),
+        (PREFER, 12, "several-interfaces 1", "several-interfaces 1"),
         (STRICT, 11, "consistent 1", "consistent 1"),
         (STRICT, 12, "redirected 1 on 11 to fe80::1", "vetoed 1 refuse"),
         (STRICT, 0, "redirected 1 on 11 to fe80::1", "followed-source 1 on 11"),

@@ -23,7 +23,7 @@ use crate::{kernel::pins, mode::Mode, policy::Waiting};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "JSON keys: bpffs, daemon{running, pid, started_seconds_ago, written_seconds_ago}, configured, mode,
-effective_mode, foreign_rules[], interfaces[{name, ifindex, up, egress}], cgroup_programs[{program,
+effective_mode{ipv4, ipv6}, foreign_rules[], interfaces[{name, ifindex, up, egress}], cgroup_programs[{program,
 cgroup}], pvds[] as `mif pvd --json`, policies[] as `mif policy list --json`, waiting[{cgroup, groups,
 otherwise, mode, view}] of configured policies whose cgroups are not there, counters[{reason, text,
 count, bytes}], refused{what: how often}, problems[].
@@ -45,7 +45,7 @@ struct Report {
     daemon: Daemon,
     configured: bool,
     mode: Mode,
-    effective_mode: Mode,
+    effective_mode: EffectiveMode,
     foreign_rules: Vec<String>,
     interfaces: Vec<Interface>,
     cgroup_programs: Vec<CgroupProgram>,
@@ -135,11 +135,19 @@ fn daemon(reader: &Reader) -> Daemon {
     }
 }
 
+/// The mode of processes without a policy as it works: policy rules of somebody else are rules of one version of IP.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+struct EffectiveMode {
+    ipv4: Mode,
+    ipv6: Mode,
+}
+
 /// The mode of processes without a policy: as configured, and as it works.
-fn modes(config: &abi::Config) -> (Mode, Mode) {
+fn modes(config: &abi::Config) -> (Mode, EffectiveMode) {
     let mode = abi::Mode::from_raw(config.mode).into();
-    let foreign = config_flags::FOREIGN_RULES_IPV4 | config_flags::FOREIGN_RULES_IPV6;
-    (mode, if config.flags & foreign != 0 { Mode::Observe } else { mode })
+    let effective = |foreign| if config.flags & foreign != 0 { Mode::Observe } else { mode };
+    let ipv4 = effective(config_flags::FOREIGN_RULES_IPV4);
+    (mode, EffectiveMode { ipv4, ipv6: effective(config_flags::FOREIGN_RULES_IPV6) })
 }
 
 /// The interfaces that the state file names, and those that tc egress is attached to.
@@ -210,13 +218,16 @@ impl Report {
         if !self.configured {
             return Cell::styled("not configured yet: everything passes", WARNING);
         }
-        if self.mode == self.effective_mode {
-            return self.mode.into();
-        }
-        Cell::styled(
-            format!("observe ({} is configured, but foreign policy rules decide on this host)", self.mode),
-            WARNING,
-        )
+        let EffectiveMode { ipv4, ipv6 } = self.effective_mode;
+        let observed = match (ipv4 == self.mode, ipv6 == self.mode) {
+            (true, true) => return self.mode.into(),
+            (false, true) => format!("{}; observe for IPv4, where foreign policy rules decide", self.mode),
+            (true, false) => format!("{}; observe for IPv6, where foreign policy rules decide", self.mode),
+            (false, false) => {
+                format!("observe ({} is configured, but foreign policy rules decide on this host)", self.mode)
+            }
+        };
+        Cell::styled(observed, WARNING)
     }
 
     fn attachments(&self) -> Vec<Cell> {
@@ -289,13 +300,17 @@ mod tests {
 
     #[test]
     fn foreign_rules_make_the_default_observe() {
+        let (ipv4, ipv6) = (config_flags::FOREIGN_RULES_IPV4, config_flags::FOREIGN_RULES_IPV6);
         for (mode, flags, expected) in [
-            (abi::Mode::Prefer, 0, (Mode::Prefer, Mode::Prefer)),
-            (abi::Mode::Prefer, config_flags::FOREIGN_RULES_IPV4, (Mode::Prefer, Mode::Observe)),
-            (abi::Mode::Strict, config_flags::STRICT | config_flags::POLICIES, (Mode::Strict, Mode::Strict)),
+            (abi::Mode::Prefer, 0, [Mode::Prefer; 3]),
+            (abi::Mode::Prefer, ipv4, [Mode::Prefer, Mode::Observe, Mode::Prefer]),
+            (abi::Mode::Prefer, ipv6, [Mode::Prefer, Mode::Prefer, Mode::Observe]),
+            (abi::Mode::Prefer, ipv4 | ipv6, [Mode::Prefer, Mode::Observe, Mode::Observe]),
+            (abi::Mode::Strict, config_flags::STRICT | config_flags::POLICIES, [Mode::Strict; 3]),
         ] {
             let config = abi::Config { mode: mode as u32, flags, ..abi::Config::default() };
-            assert_eq!(modes(&config), expected);
+            let (configured, effective) = modes(&config);
+            assert_eq!([configured, effective.ipv4, effective.ipv6], expected);
         }
     }
 

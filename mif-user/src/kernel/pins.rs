@@ -71,6 +71,16 @@ pub enum InstallError {
         /// Why.
         source: io::Error,
     },
+    /// What is in force does not fit the configured sizes.
+    #[error(
+        "what {directory} enforces does not fit the configured sizes: {source}; until then it stays in force as it is"
+    )]
+    TooSmall {
+        /// The pin directory.
+        directory: PathBuf,
+        /// Which map is too small.
+        source: MapsError,
+    },
     /// The programs cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -312,6 +322,11 @@ fn build(plan: &Plan, ebpf: &mut Ebpf, cgroup: u64) -> Result<(), InstallError> 
     if directory.exists() {
         match Maps::open(directory).and_then(|old| carry_over(&old, &mut Maps::open(&new)?)) {
             Ok(()) => {}
+            // A strict cgroup would be let go: what is in force stays, as it is.
+            Err(error @ MapsError::Full { .. }) => {
+                remove_tree(&new)?;
+                return Err(InstallError::TooSmall { directory: directory.clone(), source: error });
+            }
             Err(error) => warn!("the tables of the old installation are not carried over: {error}"),
         }
     }

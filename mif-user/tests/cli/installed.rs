@@ -29,7 +29,7 @@ fn status_without_a_daemon() {
     assert!(!text.contains('\x1b'), "colours only on a terminal");
     let status = host.run(["status", "--json"]).json();
     assert_eq!(status["daemon"]["running"], json!(false));
-    assert_eq!(status["effective_mode"], json!("prefer"));
+    assert_eq!(status["effective_mode"], json!({"ipv4": "prefer", "ipv6": "prefer"}));
     assert_eq!(
         status["interfaces"],
         json!([{"name": "lo", "ifindex": LOOPBACK, "up": true, "egress": true}])

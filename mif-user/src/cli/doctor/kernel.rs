@@ -80,7 +80,11 @@ fn bpffs() -> Check {
 /// Loads the programs: that tells whether the kernel has their types, maps and helpers, whatever its version says.
 fn programs() -> Check {
     match object::load(Sizes::default()) {
-        Ok(_) => Check::ok("programs", "the kernel takes connect6, sendmsg6, egress and their maps"),
+        Ok(_) => {
+            let names = object::CGROUP_PROGRAMS.join(", ");
+            let egress = object::EGRESS_PROGRAM;
+            Check::ok("programs", format!("the kernel takes {names}, {egress} and their maps"))
+        }
         Err(error) => Check::missing("programs", format!("the kernel refuses them: {error:#}")).remedy(
             "as root; the kernel needs CONFIG_CGROUP_BPF, CONFIG_NET_CLS_ACT and CONFIG_DEBUG_INFO_BTF, \
              and must not be locked down (kernel.unprivileged_bpf_disabled does not matter for root)",
