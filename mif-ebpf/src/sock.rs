@@ -38,7 +38,9 @@ pub fn connect<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
     match outcome.verdict {
         Verdict::Apply => apply(ctx, &rule, &socket, noted, &mut outcome),
         // The socket is on its way somewhere else than when a hook bound its interface.
-        Verdict::Pass if !matches!(outcome.reason, Reason::Consistent) => release(ctx, &socket, noted),
+        Verdict::Pass if !matches!(outcome.reason, Reason::Consistent | Reason::Observed) => {
+            release(ctx, &socket, noted);
+        }
         Verdict::Pass | Verdict::Refuse => {}
     }
     Some(conclude(F::CONNECT, &outcome, &rule, &socket, ENETUNREACH))
@@ -68,11 +70,9 @@ pub fn bind<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
     let rule = Rule::of(&Maps, config, &address, &CurrentTask);
     let outcome = decide::bind(&Maps, &rule, &address);
     if !matches!(outcome.verdict, Verdict::Refuse) {
-        // SAFETY: the context is valid for the program's run.
-        if unsafe { (*ctx.sock_addr).user_port } == 0 {
-            // It may stay without a port (IP_BIND_ADDRESS_NO_PORT): the source is the application's all the same.
-            maps::SOCKET.get_or_insert_ptr_mut(ctx, Some(&mut SocketState::default()));
-        }
+        // The source is the application's, and so is an interface that it has bound or will bind; also where the socket stays
+        // without a port (IP_BIND_ADDRESS_NO_PORT).
+        maps::SOCKET.get_or_insert_ptr_mut(ctx, Some(&mut SocketState::default()));
         return None;
     }
     let socket = Socket { source: address, ..Socket::default() };
@@ -116,7 +116,7 @@ fn context<F: Family>(
     let note = unsafe { maps::SOCKET.get_ptr_mut(ctx).as_ref() };
     match note {
         Some(ours) => socket.ours = *ours,
-        None => socket.presume_ours(),
+        None => socket.presume_ours(&Maps),
     }
     if let Some(reason) = decide::exempt(&destination) {
         report::count(reason, NO_PVD, 0);

@@ -25,12 +25,16 @@ impl Socket {
     /// What a hook did to a socket that has no note of it ([`SocketState`]). There is one only where the application had chosen
     /// something before a hook did, because making one costs more than all the rest of a connect.
     ///
-    /// An application's bind takes a port, unless it asked not to (IP_BIND_ADDRESS_NO_PORT), and of binds to port 0 the hook
-    /// leaves a note. So a source without a port is a hook's, and so is the interface that goes with it.
+    /// An application's bind takes a port, unless it asked not to (IP_BIND_ADDRESS_NO_PORT), and the hook leaves a note of each. So
+    /// a source without a port is a hook's, and so is the interface, unless it is known to be another one than the source's.
     #[inline(always)]
-    pub const fn presume_ours(&mut self) {
-        if !self.has_port && !self.source.is_unspecified() {
-            self.ours = SocketState { source: self.source, ifindex: self.ifindex };
+    pub fn presume_ours<T: Tables>(&mut self, tables: &T) {
+        if self.has_port || self.source.is_unspecified() {
+            return;
+        }
+        self.ours.source = self.source;
+        if tables.source(&self.source).is_none_or(|source| source.ifindex == self.ifindex) {
+            self.ours.ifindex = self.ifindex;
         }
     }
 

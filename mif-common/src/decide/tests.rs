@@ -299,6 +299,8 @@ fn presumptions() {
         (socket("a::9", "b::1", 12), "b::1 12", true, true),
         (socket("a::9", "b::1", 0), "b::1 0", true, false),
         (socket("a::9", "7::7", 12), "7::7 12", true, true),
+        // Bound after a connect that was taken back: the application's.
+        (socket("a::9", "b::1", 11), "b::1 0", false, false),
         // With a port, after a connect: the source stays; the interface is a hook's if it is the source's.
         (with_port(socket("a::9", "b::1", 12)), ":: 0", false, true),
         (with_port(socket("a::9", "b::1", 11)), ":: 0", false, false),
@@ -306,7 +308,7 @@ fn presumptions() {
         (with_port(socket("a::9", "b::1", 0)), ":: 0", false, false),
     ] {
         let mut presumed = socket;
-        presumed.presume_ours();
+        presumed.presume_ours(&tables);
         assert_eq!(format!("{} {}", show(presumed.ours.source), presumed.ours.ifindex), ours, "{socket:?}");
         assert_eq!(presumed.is_ours_alone(), alone, "{socket:?}");
         assert_eq!(presumed.has_our_interface(&tables, false), interface, "{socket:?}");
@@ -315,7 +317,7 @@ fn presumptions() {
     }
     // A connect that failed is tried again, by another PvD: nothing of the first is in the way.
     let mut again = socket("b::9", "a::1", 11);
-    again.presume_ours();
+    again.presume_ours(&tables);
     assert_eq!(text(connect(&tables, &PREFER, &again)), "applied 2 from b::1 on 12");
 }
 

@@ -45,7 +45,8 @@ const GROUPS: u32 = group(libc::RTNLGRP_LINK)
     | group(libc::RTNLGRP_IPV4_RULE)
     | group(libc::RTNLGRP_IPV6_IFADDR)
     | group(libc::RTNLGRP_IPV6_ROUTE)
-    | group(libc::RTNLGRP_IPV6_RULE);
+    | group(libc::RTNLGRP_IPV6_RULE)
+    | group(libc::RTNLGRP_NEXTHOP);
 
 const fn group(number: libc::c_uint) -> u32 {
     1 << (number - 1)

@@ -78,8 +78,8 @@ pub(super) fn changes(kind: u16, payload: &[u8], now: Time) -> Result<Vec<Change
             routes.into_iter().map(|route| Change::Event(Event::RouteGone(route))).collect()
         }
         libc::RTM_NEWNEIGH => neighbour(&NeighbourMessage::parse(payload)?).into_iter().collect(),
-        // Forgotten is not unreachable, and does not make an unreachable one reachable: what was known stands.
-        libc::RTM_DELNEIGH => Vec::new(),
+        // Nothing is known of it any more, which counts as reachable (RFC 4191 §3.2): the next packet finds out.
+        libc::RTM_DELNEIGH => forgotten(&NeighbourMessage::parse(payload)?).into_iter().collect(),
         libc::RTM_NEWRULE => rule(payload)?.map(Change::Rule).into_iter().collect(),
         libc::RTM_DELRULE => rule(payload)?.map(Change::RuleGone).into_iter().collect(),
         _ => Vec::new(),
@@ -173,7 +173,8 @@ fn routes(message: &RouteMessage, now: Time) -> Vec<KernelRoute> {
     // A source prefix (RTA_SRC) makes the route one of some sources only, which a KernelRoute cannot say. To leave it out
     // is safe: the kernel still applies it to packets whose source it fits.
     let Some(family) = family(header.address_family) else { return Vec::new() };
-    if header.source_prefix_length != 0 || header.flags.contains(RouteFlags::Cloned) {
+    // The same holds of routes for one type of service, which IPv4 has.
+    if header.source_prefix_length != 0 || header.tos != 0 || header.flags.contains(RouteFlags::Cloned) {
         return Vec::new();
     }
     let mut destination: IpAddr = match family {
@@ -282,6 +283,12 @@ fn expiry(ticks: u32, now: Time) -> Deadline {
 fn ticks_per_second() -> u32 {
     const USER_HZ: u32 = 100;
     sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|hz| u32::try_from(hz).ok()).unwrap_or(USER_HZ)
+}
+
+fn forgotten(message: &NeighbourMessage) -> Option<Change> {
+    let mut known = message.clone();
+    known.header.state = NeighbourState::Stale;
+    neighbour(&known)
 }
 
 fn neighbour(message: &NeighbourMessage) -> Option<Change> {

@@ -6,8 +6,9 @@
 //! order: of each object, the last word is the kernel's last.
 //!
 //! A new dump ("resync") is made when announcements were lost (ENOBUFS), when the kernel says that a dump was
-//! interrupted, when a route replaced others (the kernel does not announce their end, `fib6_add_rt2node`), when IPv4 routes
-//! may have gone with their interface or their source (`fib_sync_down_dev`, `fib_sync_down_addr`, without a word either), and
+//! interrupted, when a route replaced others (the kernel does not announce their end, `fib6_add_rt2node`), when routes may have
+//! gone with their interface, their source or their next hop object (`fib_sync_down_dev`, `fib_sync_down_addr`,
+//! `fib6_remove_prefsrc`, without a word either), and
 //! when the lifetimes of the kernel's own routes must be read again (it does not announce their renewal by a Router
 //! Advertisement, `addrconf_prefix_rcv`, `ndisc_router_discovery`). Between two resyncs lies at least as much time as the
 //! last one took: whatever happens, no more than half of the time goes into them.
@@ -15,7 +16,6 @@
 use std::{collections::BTreeSet, net::Ipv6Addr, time::Duration};
 
 use mif_core::{
-    family::Family,
     pvd::event::{Event, RouteProtocol},
     time::Time,
 };
@@ -99,8 +99,6 @@ pub(super) struct Session {
     told: Option<Vec<super::RuleInfo>>,
     /// Next hops of routes since the last dump began: these neighbours matter.
     gateways: BTreeSet<Ipv6Addr>,
-    /// Interfaces that are up: what goes with them is not announced in IPv4.
-    up: BTreeSet<u32>,
 }
 
 #[derive(Debug)]
@@ -125,7 +123,6 @@ impl Session {
             rules_complete: false,
             told: None,
             gateways: BTreeSet::new(),
-            up: BTreeSet::new(),
         }
     }
 
@@ -198,11 +195,16 @@ impl Session {
             NLMSG_DONE | NLMSG_ERROR => Ok(()),
             kind => {
                 let replaces = !ours && convert::replaces(kind, message.flags());
+                if kind == RTM_DELNEXTHOP && !ours {
+                    self.resync_by(now);
+                    return Ok(());
+                }
                 let Ok(changes) = convert::changes(kind, message.payload(), now) else {
                     tracing::warn!(kind, octets = message.payload().len(), "netlink message not understood");
                     out.push(Message::Lost(Loss::NetlinkUnreadable));
                     return Ok(());
                 };
+                let silent = !ours && changes.iter().any(takes_routes_along);
                 match &mut self.dump {
                     Some(dump) if dump.spoilt => {}
                     Some(dump) if !ours => {
@@ -217,7 +219,7 @@ impl Session {
                         }
                     }
                 }
-                if replaces {
+                if replaces || silent {
                     self.resync_by(now);
                 }
                 Ok(())
@@ -276,9 +278,6 @@ impl Session {
     fn apply(&mut self, change: Change, now: Time, out: &mut Vec<Message>) {
         match change {
             Change::Event(event) => {
-                if self.takes_ipv4_routes_along(&event) {
-                    self.resync_by(now);
-                }
                 if let Event::Route(route) = &event {
                     self.gateways.extend(route.gateway);
                     let kernels =
@@ -312,24 +311,6 @@ impl Session {
         }
     }
 
-    /// Whether IPv4 routes may have gone with what the event tells of: with an interface that is down now, with an address
-    /// that they named as their source or that their gateway was reached by.
-    fn takes_ipv4_routes_along(&mut self, event: &Event) -> bool {
-        match event {
-            Event::Link(link) if link.up => {
-                self.up.insert(link.ifindex);
-                false
-            }
-            Event::Link(link) => self.up.remove(&link.ifindex),
-            Event::LinkGone { ifindex } => {
-                self.up.remove(ifindex);
-                false
-            }
-            Event::AddressGone { address, .. } => Family::of(*address) == Family::Ipv4,
-            _ => false,
-        }
-    }
-
     fn tell_rules(&mut self, out: &mut Vec<Message>) {
         if !self.rules_complete {
             return;
@@ -344,6 +325,19 @@ impl Session {
     fn ask(&mut self, subject: usize) {
         self.sequence = self.sequence.wrapping_add(1);
         self.request = Some(request(subject, self.sequence));
+    }
+}
+
+/// `linux/rtnetlink.h`; libc does not name it. The routes that lead by a next hop object go with it, without a word.
+const RTM_DELNEXTHOP: u16 = 105;
+
+/// Whether routes may have gone, or changed, with what is announced: IPv4's with an interface that is down, those whose gateway an
+/// address reached; and the kernel takes an address that is gone from the routes that name it as their source.
+fn takes_routes_along(change: &Change) -> bool {
+    match change {
+        Change::Event(Event::Link(link)) => !link.up,
+        Change::Event(Event::AddressGone { .. }) => true,
+        _ => false,
     }
 }
 

@@ -309,9 +309,9 @@ fn rules_are_not_told_while_they_are_not_all_known() {
     assert_eq!(talk.told(), ["begin", "2 rules", "end"]);
 }
 
-/// The kernel takes IPv4 routes away with an interface that goes down and with an address, and says nothing of them.
+/// The kernel takes routes away with an interface that goes down, an address, a next hop object, and says nothing of them.
 #[test]
-fn what_takes_ipv4_routes_along_asks_for_a_dump() {
+fn what_takes_routes_along_asks_for_a_dump() {
     let link = |flags: u32| {
         let mut body = LinkMessage::default();
         body.header.index = 2;
@@ -325,8 +325,9 @@ fn what_takes_ipv4_routes_along_asks_for_a_dump() {
         ("up", libc::RTM_NEWLINK, link(up), false),
         ("still up", libc::RTM_NEWLINK, link(up), false),
         ("down", libc::RTM_NEWLINK, link(down), true),
-        ("still down", libc::RTM_NEWLINK, link(down), false),
-        ("an IPv6 address", libc::RTM_DELADDR, address(1), false),
+        ("still down, and now by the administrator", libc::RTM_NEWLINK, link(down), true),
+        ("a next hop object", RTM_DELNEXTHOP, vec![0; 8], true),
+        ("an IPv6 address, which a route may have named", libc::RTM_DELADDR, address(1), true),
         ("an IPv4 address", libc::RTM_DELADDR, ipv4_address(), true),
     ] {
         talk.announce(kind, 0, &body);
