@@ -156,7 +156,7 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// Why.
     pub reason: Reason,
-    /// The PvD it is about, [`NO_PVD`] for none.
+    /// The PvD it is about, [`NO_PVD`](crate::abi::NO_PVD) for none.
     pub pvd: PvdIndex,
     /// With [`Verdict::Apply`]: the interface to use, 0 to leave it.
     pub ifindex: u32,

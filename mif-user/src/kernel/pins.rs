@@ -79,7 +79,7 @@ pub enum InstallError {
         /// The pin directory.
         directory: PathBuf,
         /// Which map is too small.
-        source: MapsError,
+        source: Box<MapsError>,
     },
     /// The programs cannot be loaded.
     #[error(transparent)]
@@ -325,7 +325,7 @@ fn build(plan: &Plan, ebpf: &mut Ebpf, cgroup: u64) -> Result<(), InstallError> 
             // A strict cgroup would be let go: what is in force stays, as it is.
             Err(error @ MapsError::Full { .. }) => {
                 remove_tree(&new)?;
-                return Err(InstallError::TooSmall { directory: directory.clone(), source: error });
+                return Err(InstallError::TooSmall { directory: directory.clone(), source: Box::new(error) });
             }
             Err(error) => warn!("the tables of the old installation are not carried over: {error}"),
         }
