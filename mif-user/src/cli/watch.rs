@@ -15,6 +15,10 @@ use mif_common::{
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        signal::{SigSet, Signal},
+        signalfd::{SfdFlags, SignalFd},
+    },
 };
 
 use super::{
@@ -28,7 +32,7 @@ use crate::{
     clock,
     control::{self, ControlError, KernelEvent, Notice},
     daemon::watch,
-    kernel::maps,
+    kernel::maps::{self, Maps, MapsError},
 };
 
 /// How often to look whether a daemon has come up, while the ring is read without one.
@@ -102,38 +106,77 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
                     output::note("the daemon has ended");
                 }
             }
-            Err(ControlError::NoDaemon(..)) => read_ring(global, &mut printer)?,
+            Err(ControlError::NoDaemon(..)) => {
+                if read_ring(global, &mut printer)? == End::Enough {
+                    break;
+                }
+            }
             Err(error) => return Err(error.into()),
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads the kernel's events without a daemon, until there is one.
-fn read_ring(global: &Global, printer: &mut Printer) -> Result<()> {
+/// Why reading the ring ended.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// A daemon has come up, and tells from now on.
+    Daemon,
+    /// All was printed that was asked for, or somebody ends this program.
+    Enough,
+}
+
+/// Reads the kernel's events without a daemon.
+fn read_ring(global: &Global, printer: &mut Printer) -> Result<End> {
     let Reader { names, mut maps, .. } = Reader::open(global)?;
     let mut ring = maps::events(&global.bpffs())?;
-    // A daemon that comes up says anew whether somebody watches.
-    let config = maps.config()?;
-    maps.set_config(Config { flags: config.flags | config_flags::WATCHED, ..config })?;
+    // By their default these would end the program and leave the hooks sending to nobody.
+    let ending = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    ending.thread_block().context("cannot hold signals back")?;
+    let signals = SignalFd::with_flags(&ending, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .context("cannot wait for signals")?;
+    set_watched(&mut maps, true)?;
     output::note("no daemon runs: showing the kernel's events only, each of which one reader sees");
     let period = PollTimeout::try_from(DAEMON_CHECK).expect("a second fits");
-    loop {
-        for event in watch::drain(&mut ring) {
-            if !printer.print(&watch::notice(&event, &names))? {
-                return Ok(());
+    let mut follow = || {
+        loop {
+            for event in watch::drain(&mut ring) {
+                if !printer.print(&watch::notice(&event, &names))? {
+                    return Ok(End::Enough);
+                }
             }
+            // SAFETY: the ring owns the descriptor and outlives the borrow, which ends with this round.
+            let fd = unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) };
+            let mut ready = [fd, signals.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            match poll(&mut ready, period) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno).context("cannot wait for events"),
+            }
+            if signals.read_signal().context("cannot read signals")?.is_some() {
+                return Ok(End::Enough);
+            }
+            if reader::daemon(&global.state_dir())?.is_some() && control::socket(&global.state_dir()).exists()
+            {
+                return Ok(End::Daemon);
+            }
+            // Another reader that has ended has told the hooks that nobody watches.
+            set_watched(&mut maps, true)?;
         }
-        // SAFETY: the ring owns the descriptor and outlives the borrow, which ends with the call below.
-        let fd = unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) };
-        match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], period) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).context("cannot wait for events"),
-        }
-        if reader::daemon(&global.state_dir())?.is_some() && control::socket(&global.state_dir()).exists() {
-            return Ok(());
-        }
+    };
+    let end = follow();
+    ending.thread_unblock().context("cannot let signals through")?;
+    // A daemon has said anew whether somebody watches.
+    if !matches!(end, Ok(End::Daemon)) {
+        set_watched(&mut maps, false)?;
     }
+    end
+}
+
+/// Tells the hooks whether somebody reads their events.
+fn set_watched(maps: &mut Maps, watched: bool) -> Result<(), MapsError> {
+    let config = maps.config()?;
+    let flags = (config.flags & !config_flags::WATCHED) | if watched { config_flags::WATCHED } else { 0 };
+    if flags == config.flags { Ok(()) } else { maps.set_config(Config { flags, ..config }) }
 }
 
 /// A line for people.

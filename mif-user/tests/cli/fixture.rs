@@ -6,12 +6,14 @@ use std::{
     net::Ipv6Addr,
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
     thread,
+    time::Duration,
 };
 
 use mif_common::abi;
@@ -42,10 +44,15 @@ use mif_user::{
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
 };
 
 /// The loopback interface of the test's own network namespace.
 pub const LOOPBACK: u32 = 1;
+
+/// How long a command of the tests may take: none waits for anything that takes seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What ran: status and both outputs.
 pub struct Ran {
@@ -94,8 +101,27 @@ pub fn mif<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     command
 }
 
+/// Runs to the end, without input.
 pub fn run(command: &mut Command) -> Ran {
-    command.output().expect("the binary runs").into()
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    end_of(command.spawn().expect("the binary runs"))
+}
+
+/// Waits for the end of what was started, and ends it where that takes too long: its status is then none.
+pub fn end_of(child: Child) -> Ran {
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("the kernel's ids are positive"));
+    let (ended, end) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            if matches!(end.recv_timeout(PATIENCE), Err(RecvTimeoutError::Timeout)) {
+                // It may have ended this moment.
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+        });
+        let output = child.wait_with_output().expect("it can be waited for");
+        drop(ended);
+        output.into()
+    })
 }
 
 /// A folder that goes with the test.
@@ -212,7 +238,7 @@ pub fn address(text: &str) -> Ipv6Addr {
 
 /// In half an hour.
 pub fn later() -> u64 {
-    clock::now().after(std::time::Duration::from_secs(1800)).0
+    clock::now().after(Duration::from_secs(1800)).0
 }
 
 /// A host with the PvDs `lo/fe80::a` (1) and `lo/fe80::b` (2): all destinations by the first, a strict policy of the

@@ -1,12 +1,16 @@
 //! Readers on the real maps, and `detach`, which leaves nothing.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
 
 use mif_core::select::tables::{Op, TableStore as _};
 use mif_user::{control::Notice, lock};
 use serde_json::json;
 
-use super::fixture::{Host, LOOPBACK, StandIn, ip, run, two_pvds};
+use super::fixture::{Host, LOOPBACK, StandIn, end_of, ip, run, two_pvds};
 
 #[test]
 fn status_without_a_daemon() {
@@ -328,17 +332,22 @@ fn watching_the_ring_without_a_daemon() {
     let host = Host::new();
     let _installation = two_pvds(&host);
     ip("-6 route add default dev lo");
-    // The ring keeps the event until somebody reads it.
+    let mut watch = host.mif(["watch", "--count", "1", "--json"]);
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    // The hooks send nothing while nobody watches, and the note is written when somebody does.
+    let mut note = String::new();
+    BufReader::new(watch.stderr.take().expect("piped")).read_line(&mut note).expect("a line");
+    assert!(note.contains("no daemon runs: showing the kernel's events only"), "{note}");
     host.in_cgroup("exec 3<>/dev/udp/2001:db8:f::80/9");
-    let ran = host.run(["watch", "--count", "1", "--json"]);
-    assert!(ran.err.contains("no daemon runs: showing the kernel's events only"), "{}", ran.err);
-    let notice = ran.json();
+    let notice = end_of(watch).json();
     assert_eq!(notice["kernel"]["hook"], json!("connect6"));
     assert_eq!(notice["kernel"]["destination"], json!("2001:db8:f::80"));
     assert_eq!(notice["kernel"]["pvd"], json!("lo/fe80::b"));
     assert_eq!(notice["kernel"]["cgroup"], json!(host.cgroup));
     let counters = host.run(["status", "--json"]).json()["counters"].clone();
     assert_eq!(counters[0]["reason"], notice["kernel"]["reason"]);
+    let watched = host.run(["map", "config", "--json"]).json()["config"]["watched"].clone();
+    assert_eq!(watched, json!(false), "whoever asked for events says when it goes");
 }
 
 #[test]
@@ -356,15 +365,12 @@ fn watching_a_daemon() {
 fn a_filled_terminal_stops_reading() {
     let host = Host::new();
     let _installation = two_pvds(&host);
-    let mut child = host
-        .mif(["map"])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
+    let mut child =
+        host.mif(["map"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
     drop(child.stdout.take());
-    let output = child.wait_with_output().expect("it ends");
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let ran = end_of(child);
+    assert_eq!(ran.err, "");
+    ran.ok();
 }
 
 #[test]

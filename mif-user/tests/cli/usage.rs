@@ -2,7 +2,7 @@
 
 use std::{fs, process::Stdio};
 
-use super::fixture::{Folder, mif, run};
+use super::fixture::{Folder, end_of, mif, run};
 
 const VERBS: [&str; 12] = [
     "status",
@@ -128,9 +128,9 @@ fn a_reader_that_goes_is_no_error() {
         .spawn()
         .expect("the binary runs");
     drop(child.stdout.take());
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert!(output.status.success());
+    let ran = end_of(child);
+    assert_eq!(ran.err, "");
+    ran.ok();
 }
 
 #[test]

@@ -17,6 +17,9 @@ use crate::{
 const KERNEL_PACKAGES: [&str; 2] = ["mif-tests", "mif-user"];
 /// The target of the kernel programs on a little-endian machine.
 const BPF_TARGET: &str = "bpfel-unknown-none";
+/// What starts each test program: one that hangs is ended after ten minutes (the longest takes one) and fails, so that the
+/// others still run. In the foreground, so that the terminal's signals reach it.
+const LIMIT: [&str; 4] = ["timeout", "--foreground", "--kill-after=10", "600"];
 const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 const SEE_ABOVE: &str = "the messages above say why";
 
@@ -82,6 +85,7 @@ pub fn run(workspace: &Workspace, step: Step, args: &Args, tally: &mut Tally) ->
         Step::Unit => {
             let mut test = workspace.cargo("test");
             test.arg("--workspace").args(KERNEL_PACKAGES.iter().flat_map(|package| ["--exclude", package]));
+            test.env(runner_variable()?, LIMIT.join(" "));
             tests(test, args, tally)
         }
         Step::Docs => {
@@ -92,9 +96,8 @@ pub fn run(workspace: &Workspace, step: Step, args: &Args, tally: &mut Tally) ->
         Step::Kernel => {
             let mut test = workspace.cargo("test");
             test.args(KERNEL_PACKAGES.iter().flat_map(|package| ["--package", package]));
-            if let Some(prefix) = root_prefix()? {
-                test.env(runner_variable()?, prefix.join(" "));
-            }
+            let prefix = root_prefix()?.unwrap_or_default();
+            test.env(runner_variable()?, [prefix, &LIMIT].concat().join(" "));
             tests(test, args, tally)
         }
         Step::Fuzz => {
