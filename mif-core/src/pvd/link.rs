@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    addresses::AddressId,
     event::{Address, KernelRoute, Link, RouteProtocol},
     key::PvdKey,
     learnt::Pvd,
@@ -24,6 +25,8 @@ pub(super) struct LinkState {
     pub link: Link,
     pub seen: u64,
     pub addresses: BTreeMap<Ipv6Addr, (Address, u64)>,
+    /// What else the kernel has of these addresses, in IPv4: see `addresses`.
+    pub shadowed: BTreeMap<AddressId, (Address, u64)>,
     pub routes: BTreeMap<RouteId, (KernelRoute, u64)>,
     /// Next hops that do not answer.
     pub unreachable: BTreeMap<Ipv6Addr, u64>,
@@ -96,6 +99,7 @@ impl LinkState {
             link,
             seen,
             addresses: BTreeMap::new(),
+            shadowed: BTreeMap::new(),
             routes: BTreeMap::new(),
             unreachable: BTreeMap::new(),
             heard: BTreeSet::new(),
@@ -185,7 +189,7 @@ impl LinkState {
 
     /// The routes to one prefix by one gateway: they differ in the metric, and in who made them.
     fn alike<'a>(&'a self, id: &'a RouteId) -> impl Iterator<Item = (&'a RouteId, &'a (KernelRoute, u64))> {
-        let first = RouteId { metric: 0, gateway: None, refuses: false, ..*id };
+        let first = RouteId::first(id.prefix, 0);
         let of_prefix = self.routes.range(first..).take_while(|(other, _)| other.prefix == id.prefix);
         of_prefix.filter(|(other, _)| id.gateway.is_some() && other.gateway == id.gateway)
     }

@@ -57,12 +57,14 @@ impl PvdSet {
             Event::Route(route) | Event::RouteGone(route) => {
                 self.stale.links.insert(route.ifindex);
             }
-            Event::Address(address) => self.outdate_address(address.ifindex, address.address),
-            Event::AddressGone { ifindex, address } => self.outdate_address(*ifindex, *address),
+            Event::Address(address) | Event::AddressGone(address) => {
+                self.outdate_address(address.ifindex, address.address);
+            }
             // An interface that goes up, down or away gives its addresses to others that have them.
             Event::Link(link) => self.outdate_link(link.ifindex),
             Event::LinkGone { ifindex } => self.outdate_link(*ifindex),
-            Event::ResyncBegin => {}
+            // Its link is noted where it is found.
+            Event::RouteReplaced(_) | Event::ResyncBegin => {}
             Event::ResyncEnd => self.stale.all = true,
         }
     }

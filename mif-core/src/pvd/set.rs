@@ -51,6 +51,8 @@ pub struct PvdSet {
     pub(super) merge_ipv4: BTreeSet<String>,
     /// What is not as it was at the last [`PvdSet::refresh`].
     pub(super) stale: Stale,
+    /// Which route ended, nobody can tell but the kernel.
+    pub(super) unsure: bool,
 }
 
 impl PvdSet {
@@ -69,6 +71,7 @@ impl PvdSet {
             dumping: false,
             merge_ipv4: BTreeSet::new(),
             stale: Stale::default(),
+            unsure: false,
         }
     }
 
@@ -86,10 +89,9 @@ impl PvdSet {
             Event::Link(link) => self.on_link(link, now, journal_ref),
             Event::LinkGone { ifindex } => self.drop_link(ifindex, journal_ref),
             Event::Address(address) => self.on_address(address, now, journal_ref),
-            Event::AddressGone { ifindex, address } => {
-                self.on_address_gone(ifindex, address, now, journal_ref);
-            }
+            Event::AddressGone(address) => self.on_address_gone(&address, now, journal_ref),
             Event::Route(route) => self.on_route(route, now, journal_ref),
+            Event::RouteReplaced(route) => self.on_route_replaced(&route, now, journal_ref),
             Event::RouteGone(route) => {
                 self.on_route_gone(route.ifindex, (&route).into(), now, journal_ref);
             }
@@ -122,6 +124,12 @@ impl PvdSet {
     #[must_use]
     pub const fn refused(&self) -> &Refused {
         &self.refused
+    }
+
+    /// Whether a dump is needed to know which routes there are, which this call takes as asked for: one of several that are alike
+    /// ended without a word.
+    pub fn wants_resync(&mut self) -> bool {
+        std::mem::take(&mut self.unsure)
     }
 
     /// The PvD of an id, of an index, or the only one whose id begins so (case does not matter).

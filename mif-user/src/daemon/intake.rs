@@ -68,7 +68,13 @@ impl Daemon<'_> {
             Event::Route(route) => route.gateway.map(|router| (route.ifindex, router)),
             _ => None,
         };
-        self.owner.event(event, now);
+        match &event {
+            Event::RouteReplaced(route) if self.filter.hides(route) => self.unsure.notify_one(),
+            _ => self.owner.event(event, now),
+        }
+        if self.owner.set.wants_resync() {
+            self.unsure.notify_one();
+        }
         if let Some((ifindex, router)) = by {
             self.accept(ifindex, router);
         }

@@ -10,7 +10,7 @@ use mif_core::{
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{broadcast, mpsc},
+    sync::{Notify, broadcast, mpsc},
 };
 use tracing::{debug, info, warn};
 
@@ -116,6 +116,8 @@ pub(super) struct Daemon<'a> {
     pub(super) state_due: Option<Time>,
     pub(super) state_written: Time,
     pub(super) notices: broadcast::Sender<Notice>,
+    /// Asks for a dump.
+    pub(super) unsure: Arc<Notify>,
 }
 
 impl<'a> Daemon<'a> {
@@ -188,6 +190,7 @@ impl<'a> Daemon<'a> {
             state_due: None,
             state_written: Time(0),
             notices: broadcast::Sender::new(NOTICES),
+            unsure: Arc::default(),
         };
         daemon.cgroups(news);
         Ok(daemon)
@@ -201,6 +204,7 @@ impl<'a> Daemon<'a> {
         // Subscribed before anything is read: no advertisement and no change falls between.
         let advertisements = Arc::new(RaSocket::open().context("cannot open a raw ICMPv6 socket")?);
         let monitor = Monitor::open()?;
+        self.unsure = monitor.unsure();
         let mut reading = {
             let (socket, sender) = (Arc::clone(&advertisements), sender.clone());
             tokio::spawn(async move { socket.run(sender).await })

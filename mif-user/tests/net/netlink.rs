@@ -3,10 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv6Addr,
+    time::{Duration, Instant},
 };
 
 use mif_core::{
-    pvd::event::{Event, KernelRoute, RouteProtocol},
+    pvd::{
+        Limits, Preferences, PvdSet, PvdSnapshot,
+        event::{Event, KernelRoute, RouteProtocol},
+    },
     time::Deadline,
     wire::RouterPreference,
 };
@@ -105,7 +109,11 @@ fn changes_of_links_and_addresses_arrive() {
             assert!((seconds - 2..=seconds + 1).contains(&left.as_secs()), "{left:?} of {seconds} s");
         }
         ip("addr del 2001:db8:1::1/64 dev wan");
-        watch.event(Event::AddressGone { ifindex: wan, address: address("2001:db8:1::1") }).await;
+        watch
+            .until(|message| {
+                matches!(message, Message::Event(Event::AddressGone(at)) if at.address == address("2001:db8:1::1"))
+            })
+            .await;
 
         ip("link set isp down");
         watch.link(|link| link.name == "wan" && !link.up).await;
@@ -251,8 +259,8 @@ impl Mirror {
             Event::Address(at) => {
                 addresses.insert(at.address);
             }
-            Event::AddressGone { address, .. } => {
-                addresses.remove(address);
+            Event::AddressGone(at) => {
+                addresses.remove(&at.address);
             }
             Event::Route(route) => {
                 routes.entry(route.prefix.to_string()).or_default().insert(route.gateway);
@@ -278,7 +286,10 @@ fn an_overrun_is_mended_by_a_new_dump() {
         // The runtime has one thread, and it is here: nobody reads meanwhile.
         let wanted: BTreeSet<Ipv6Addr> =
             (1..=500).map(|n| Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, n)).collect();
-        ip_batch(&wanted.iter().map(|at| format!("addr add {at}/128 dev wan nodad\n")).collect::<String>());
+        ip_batch(
+            "-6",
+            &wanted.iter().map(|at| format!("addr add {at}/128 dev wan nodad\n")).collect::<String>(),
+        );
 
         let mut overruns = 0;
         while mirror.repeated.is_some() || !mirror.addresses.is_superset(&wanted) {
@@ -302,8 +313,84 @@ fn a_replaced_route_does_not_stay() {
 
         ip("route replace 2001:db8:2::/48 via fe80::3 dev wan");
         while mirror.repeated.is_some() || mirror.routes["2001:db8:2::/48"] != gateways(&["fe80::3"]) {
-            mirror.apply(&watch.next().await);
+            let message = watch.next().await;
+            // There were two: which one went, the owner cannot know.
+            if matches!(message, Message::Event(Event::RouteReplaced(_))) {
+                watch.unsure.notify_one();
+            }
+            mirror.apply(&message);
         }
         watch.stop().await;
+    });
+}
+
+/// What a set of PvDs has that is told all from the beginning.
+async fn told_anew() -> Vec<PvdSnapshot> {
+    let (watch, first) = Watch::start(netlink::RECEIVE_BUFFER).await;
+    let mut set = PvdSet::new(Limits::default());
+    first.into_iter().for_each(|message| tell(&mut set, message));
+    watch.stop().await;
+    portrait(&set)
+}
+
+fn tell(set: &mut PvdSet, message: Message) {
+    if let Message::Event(event) = message {
+        set.apply(event, clock::now());
+    }
+}
+
+fn portrait(set: &PvdSet) -> Vec<PvdSnapshot> {
+    set.snapshot(clock::now(), &Preferences::default())
+}
+
+/// Thousands of replaced routes beside thousands of others: what each replaced is known, so that none asks for a dump. Where it is
+/// not known, dumps are few. The end is right in either case.
+#[test]
+fn a_storm_of_replaced_routes() {
+    const OTHERS: u32 = 3000;
+    const REPLACED: u32 = 4000;
+    /// The least time between two dumps.
+    const CALM: Duration = Duration::from_millis(100);
+    in_namespace(async || {
+        let other = |n: u32| format!("route add 172.16.{}.{} via 192.0.2.8 dev wan\n", n >> 8, n & 255);
+        let addresses = "addr add 192.0.2.1/24 dev wan\naddr add 192.0.2.2/24 dev wan\n".to_owned();
+        let one = "route add 10.0.0.0/8 via 192.0.2.8 dev wan\n".to_owned();
+        ip_batch("-4", &[addresses, one].into_iter().chain((0..OTHERS).map(other)).collect::<String>());
+        for twins in [false, true] {
+            if twins {
+                // The same but for the source: which of the two a route replaces, the kernel does not say.
+                ip_batch("-4", "route append 10.0.0.0/8 via 192.0.2.8 dev wan src 192.0.2.2\n");
+            }
+            let (mut watch, first) = Watch::start(netlink::RECEIVE_BUFFER).await;
+            let mut set = PvdSet::new(Limits::default());
+            first.into_iter().for_each(|message| tell(&mut set, message));
+            let began = Instant::now();
+            // A thread is in the namespace of the one that made it.
+            let storm = std::thread::spawn(|| {
+                let replace =
+                    |n: u32| format!("route replace 10.0.0.0/8 via 192.0.2.{} dev wan\n", 10 + n % 100);
+                ip_batch("-4", &(0..REPLACED).map(replace).collect::<String>());
+            });
+            let (mut dumps, mut replaced, mut dumping) = (0, 0, false);
+            // Until all is heard, and what is heard is what is there.
+            while replaced < REPLACED || dumping || portrait(&set) != told_anew().await {
+                let message = watch.next().await;
+                match &message {
+                    Message::Event(Event::RouteReplaced(_)) => replaced += 1,
+                    Message::Event(Event::ResyncBegin) => (dumps, dumping) = (dumps + 1, true),
+                    Message::Event(Event::ResyncEnd) => dumping = false,
+                    _ => {}
+                }
+                tell(&mut set, message);
+                if set.wants_resync() {
+                    watch.unsure.notify_one();
+                }
+            }
+            storm.join().expect("no panic");
+            let most = if twins { began.elapsed().div_duration_f64(CALM) as u32 + 1 } else { 0 };
+            println!("twins: {twins}: {dumps} dumps in {:?}", began.elapsed());
+            assert!(dumps <= most, "{dumps} dumps in {:?}", began.elapsed());
+            watch.stop().await;
+        }
     });
 }

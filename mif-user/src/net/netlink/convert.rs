@@ -41,20 +41,23 @@ pub(super) enum Change {
         /// NTF_ROUTER: it said so in a Neighbor or Router Advertisement.
         router: bool,
     },
+    /// What the kernel has is not known any more: it changed something without a word.
+    Unsure,
     Rule(RuleMessage),
     RuleGone(RuleMessage),
 }
 
 /// Whether a message announces a route that took the place of others, which end without a word.
-pub(super) const fn replaces(kind: u16, flags: u16) -> bool {
+const fn replaces(kind: u16, flags: u16) -> bool {
     kind == libc::RTM_NEWROUTE && flags & NLM_F_REPLACE != 0
 }
 
-/// The changes of one message; none for what is not ours (other families, other tables, bridge ports).
+/// The changes of one message, whose header has these flags; none for what is not ours (other families, other tables, bridge
+/// ports).
 ///
 /// # Errors
 /// When a message of a kind we know cannot be read.
-pub(super) fn changes(kind: u16, payload: &[u8], now: Time) -> Result<Vec<Change>, DecodeError> {
+pub(super) fn changes(kind: u16, flags: u16, payload: &[u8], now: Time) -> Result<Vec<Change>, DecodeError> {
     let event = |event: Option<Event>| event.map(Change::Event).into_iter().collect();
     Ok(match kind {
         libc::RTM_NEWLINK => event(link(payload)?.map(Event::Link)),
@@ -65,13 +68,20 @@ pub(super) fn changes(kind: u16, payload: &[u8], now: Time) -> Result<Vec<Change
             event(gone.then_some(Event::LinkGone { ifindex: header.index }))
         }
         libc::RTM_NEWADDR => event(address(&AddressMessage::parse(payload)?, now).map(Event::Address)),
-        libc::RTM_DELADDR => event(
-            address(&AddressMessage::parse(payload)?, now)
-                .map(|address| Event::AddressGone { ifindex: address.ifindex, address: address.address }),
-        ),
+        libc::RTM_DELADDR => event(address(&AddressMessage::parse(payload)?, now).map(Event::AddressGone)),
         libc::RTM_NEWROUTE => {
             let routes = routes(&RouteMessage::parse(payload)?, now);
-            routes.into_iter().map(|route| Change::Event(Event::Route(route))).collect()
+            // One of several next hops says nothing of how many were replaced.
+            let replaced = match &routes[..] {
+                [] => None,
+                [route] => Some(Change::Event(Event::RouteReplaced(route.clone()))),
+                _ => Some(Change::Unsure),
+            };
+            let replaced = replaced.filter(|_| replaces(kind, flags));
+            replaced
+                .into_iter()
+                .chain(routes.into_iter().map(|route| Change::Event(Event::Route(route))))
+                .collect()
         }
         libc::RTM_DELROUTE => {
             let routes = routes(&RouteMessage::parse(payload)?, now);
@@ -149,6 +159,7 @@ fn address(message: &AddressMessage, now: Time) -> Option<Address> {
         ifindex: message.header.index,
         address: mapped(address),
         prefix_len: mapped_net(net).prefix_len(),
+        peer: either.filter(|far| local.is_some_and(|near| near != *far)).map(mapped),
         tentative: flags.contains(AddressFlags::Tentative) && !optimistic,
         optimistic,
         dad_failed: flags.contains(AddressFlags::Dadfailed),

@@ -15,7 +15,7 @@ fn emit(body: &impl Emitable) -> Vec<u8> {
 }
 
 fn read(kind: u16, body: &[u8]) -> Vec<Change> {
-    changes(kind, body, NOW).expect("readable")
+    changes(kind, 0, body, NOW).expect("readable")
 }
 
 fn ip(text: &str) -> Ipv6Addr {
@@ -90,6 +90,7 @@ fn addresses() {
         ifindex: 7,
         address: ip("2001:db8::7"),
         prefix_len: 64,
+        peer: None,
         tentative: false,
         optimistic: false,
         dad_failed: false,
@@ -127,7 +128,9 @@ fn addresses() {
 
     let mut with_peer = address_message(AddressFlags::empty(), 3600, 1800);
     with_peer.attributes.push(AddressAttribute::Local(ip("2001:db8::8").into()));
-    let gone = Change::Event(Event::AddressGone { ifindex: 7, address: ip("2001:db8::8") });
+    let peer = Some(ip("2001:db8::7"));
+    let gone =
+        Change::Event(Event::AddressGone(Address { address: ip("2001:db8::8"), peer, ..plain.clone() }));
     assert_eq!(read(libc::RTM_DELADDR, &emit(&with_peer)), [gone]);
 
     let mut ipv4 = address_message(AddressFlags::empty(), 3600, 1800);
@@ -143,6 +146,7 @@ fn addresses() {
     let expected = Address {
         address: mapped(ours),
         prefix_len: 96 + 24,
+        peer: Some(mapped(peer)),
         secondary: true,
         valid_until: never,
         preferred_until: never,
@@ -337,14 +341,34 @@ fn a_route_of_many_paths_is_many_routes() {
 }
 
 #[test]
-fn only_a_replacing_new_route_replaces() {
-    for (kind, flags, expected) in [
-        (libc::RTM_NEWROUTE, NLM_F_REPLACE, true),
-        (libc::RTM_NEWROUTE, NLM_F_CREATE, false),
-        (libc::RTM_DELROUTE, NLM_F_REPLACE, false),
-        (libc::RTM_NEWADDR, NLM_F_REPLACE, false),
+fn replacing_routes() {
+    let hops = [8, 9].map(|ifindex| {
+        let mut hop = RouteNextHop::default();
+        hop.interface_index = ifindex;
+        hop
+    });
+    let single = emit(&route_message(RouteType::Unicast, vec![]));
+    let multiple = emit(&route_message(RouteType::Unicast, vec![RouteAttribute::MultiPath(hops.to_vec())]));
+    let local = emit(&route_message(RouteType::Local, vec![]));
+    for (row, kind, flags, body, expected) in [
+        ("new", libc::RTM_NEWROUTE, NLM_F_CREATE, &single, "route"),
+        ("replacing", libc::RTM_NEWROUTE, NLM_F_REPLACE, &single, "replaced route"),
+        ("replacing by several", libc::RTM_NEWROUTE, NLM_F_REPLACE, &multiple, "unsure route route"),
+        ("none of ours", libc::RTM_NEWROUTE, NLM_F_REPLACE, &local, ""),
+        ("gone", libc::RTM_DELROUTE, NLM_F_REPLACE, &single, "gone"),
     ] {
-        assert_eq!(replaces(kind, flags), expected, "{kind} {flags:#x}");
+        let changes = changes(kind, flags, body, NOW).expect("readable");
+        let words: Vec<_> = changes
+            .iter()
+            .map(|change| match change {
+                Change::Event(Event::Route(_)) => "route",
+                Change::Event(Event::RouteReplaced(_)) => "replaced",
+                Change::Event(Event::RouteGone(_)) => "gone",
+                Change::Unsure => "unsure",
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(words.join(" "), expected, "{row}");
     }
 }
 
