@@ -6,11 +6,12 @@ use std::{
     net::Ipv6Addr,
 };
 
+use ipnet::Ipv6Net;
 use mif_common::abi::PvdIndex;
 
 use super::{
     change::{Change, Journal, What},
-    event::{Event, KernelRoute},
+    event::{Address, Event, KernelRoute},
     find::{FindError, find},
     index::Indices,
     key::PvdKey,
@@ -23,7 +24,7 @@ use super::{
     timers::{Timer, Timers},
     world::is_assigned,
 };
-use crate::{time::Time, wire::RouterAdvertisement};
+use crate::{family::IPV4, time::Time, wire::RouterAdvertisement};
 
 /// The provisioning domains of a host.
 ///
@@ -162,9 +163,32 @@ impl PvdSet {
         self.links.get(&ifindex).is_some_and(|link| link.routes.values().any(by_router))
     }
 
+    /// Whether a PvD of the interface has this router, or a route of the kernel leads there.
+    #[must_use]
+    pub fn is_next_hop(&self, ifindex: u32, address: &Ipv6Addr) -> bool {
+        self.links.get(&ifindex).is_some_and(|link| link.is_next_hop(address))
+    }
+
+    /// The interface's address in the subnet of an IPv4 neighbour.
+    #[must_use]
+    pub fn beside(&self, ifindex: u32, neighbour: Ipv6Addr) -> Option<Ipv6Addr> {
+        let range = IPV4.network()..=IPV4.broadcast();
+        let mut addresses = self.links.get(&ifindex)?.addresses.range(range).map(|(_, (address, _))| address);
+        let has_neighbour = |address: &&Address| {
+            Ipv6Net::new(address.address, address.prefix_len).is_ok_and(|subnet| subnet.contains(&neighbour))
+        };
+        addresses.find(has_neighbour).map(|address| address.address)
+    }
+
+    /// Whether a next hop is known not to answer.
+    #[must_use]
+    pub fn is_unreachable(&self, ifindex: u32, address: &Ipv6Addr) -> bool {
+        self.links.get(&ifindex).is_some_and(|link| !link.is_reachable(address))
+    }
+
     /// Whether an interface has an address in a prefix.
     #[must_use]
-    pub fn has_address_in(&self, ifindex: u32, prefix: &ipnet::Ipv6Net) -> bool {
+    pub fn has_address_in(&self, ifindex: u32, prefix: &Ipv6Net) -> bool {
         let range = prefix.network()..=prefix.broadcast();
         self.links.get(&ifindex).is_some_and(|link| link.addresses.range(range).next().is_some())
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use mif_core::{
+    nud::{Neighbour, State},
     pvd::{
         Limits, Preferences, PvdSet, PvdSnapshot,
         event::{Event, KernelRoute, RouteProtocol},
@@ -75,8 +76,9 @@ fn the_first_dump_tells_what_is_there() {
         assert_eq!(on_link.expect("the prefix of the address").protocol, RouteProtocol::Kernel);
         assert!(!first.iter().any(|message| route_to(message, "2001:db8:9::/48").is_some()), "another table");
         assert!(!first.iter().any(|message| route_to(message, "ff00::/8").is_some()), "the local table");
-        let failed = Event::Neighbour { ifindex: wan, address: address("fe80::1"), reachable: false };
-        assert!(events.contains(&&failed));
+        let failed =
+            Neighbour { next_hop: (wan, address("fe80::1")), state: State::Failed, link_layer: None };
+        assert!(first.contains(&Message::Neighbour(failed)));
 
         let Message::ForeignRules(rules) = &first[first.len() - 2] else {
             panic!("rules are told before the end")
@@ -169,10 +171,19 @@ fn changes_of_neighbours_arrive() {
     in_namespace(async || {
         let (mut watch, _) = Watch::start(netlink::RECEIVE_BUFFER).await;
         let wan = index("wan");
-        for (state, reachable) in [("reachable", true), ("failed", false), ("stale", true), ("failed", false)]
-        {
-            ip(&format!("neigh replace fe80::1 lladdr 02:00:5e:10:00:01 dev wan nud {state}"));
-            watch.event(Event::Neighbour { ifindex: wan, address: address("fe80::1"), reachable }).await;
+        let news = |text, state: State, last: u8| {
+            let link_layer = (state != State::Failed).then(|| vec![2, 0, 0x5e, 0x10, 0, last]);
+            Message::Neighbour(Neighbour { next_hop: (wan, address(text)), state, link_layer })
+        };
+        for (word, state) in [
+            ("reachable", State::Reachable),
+            ("failed", State::Failed),
+            ("stale", State::Stale),
+            ("failed", State::Failed),
+        ] {
+            ip(&format!("neigh replace fe80::1 lladdr 02:00:5e:10:00:01 dev wan nud {word}"));
+            let expected = news("fe80::1", state, 1);
+            watch.until(|message| *message == expected).await;
         }
         // A global address matters once a route goes through it.
         ip("addr add 2001:db8:1::1/64 dev wan nodad");
@@ -180,15 +191,11 @@ fn changes_of_neighbours_arrive() {
         ip("neigh replace 2001:db8:1::9 dev wan nud failed");
         ip("route add 2001:db8:2::/48 via 2001:db8:1::9 dev wan");
         let (_, before) = watch.route("2001:db8:2::/48").await;
-        let neighbour = |message: &Message| {
-            matches!(message, Message::Event(Event::Neighbour { address: at, .. })
-            if *at == address("2001:db8:1::9"))
-        };
+        let neighbour = |message: &Message| matches!(message, Message::Neighbour(news) if news.next_hop.1 == address("2001:db8:1::9"));
         assert!(!before.iter().any(neighbour), "a host among others");
         ip("neigh replace 2001:db8:1::9 lladdr 02:00:5e:10:00:09 dev wan nud reachable");
-        watch
-            .event(Event::Neighbour { ifindex: wan, address: address("2001:db8:1::9"), reachable: true })
-            .await;
+        let expected = news("2001:db8:1::9", State::Reachable, 9);
+        watch.until(|message| *message == expected).await;
         watch.stop().await;
     });
 }

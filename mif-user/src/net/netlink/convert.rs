@@ -8,6 +8,7 @@ use std::{
 use ipnet::{IpNet, Ipv6Net};
 use mif_core::{
     family::{Family, mapped, mapped_net},
+    nud::{Neighbour, State},
     pvd::event::{Address, Event, KernelRoute, Link, RouteProtocol},
     time::{Deadline, Time},
     wire::RouterPreference,
@@ -35,9 +36,7 @@ pub(super) enum Change {
     Event(Event),
     /// A neighbour's state, for whoever knows whether it matters.
     Neighbour {
-        ifindex: u32,
-        address: Ipv6Addr,
-        reachable: bool,
+        news: Neighbour,
         /// NTF_ROUTER: it said so in a Neighbor or Router Advertisement.
         router: bool,
     },
@@ -89,7 +88,9 @@ pub(super) fn changes(kind: u16, flags: u16, payload: &[u8], now: Time) -> Resul
         }
         libc::RTM_NEWNEIGH => neighbour(&NeighbourMessage::parse(payload)?).into_iter().collect(),
         // Nothing is known of it any more, which counts as reachable (RFC 4191 §3.2): the next packet finds out.
-        libc::RTM_DELNEIGH => forgotten(&NeighbourMessage::parse(payload)?).into_iter().collect(),
+        libc::RTM_DELNEIGH => {
+            neighbour_is(State::Gone, &NeighbourMessage::parse(payload)?).into_iter().collect()
+        }
         libc::RTM_NEWRULE => rule(payload)?.map(Change::Rule).into_iter().collect(),
         libc::RTM_DELRULE => rule(payload)?.map(Change::RuleGone).into_iter().collect(),
         _ => Vec::new(),
@@ -296,32 +297,36 @@ fn ticks_per_second() -> u32 {
     sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|hz| u32::try_from(hz).ok()).unwrap_or(USER_HZ)
 }
 
-fn forgotten(message: &NeighbourMessage) -> Option<Change> {
-    let mut known = message.clone();
-    known.header.state = NeighbourState::Stale;
-    neighbour(&known)
-}
-
 fn neighbour(message: &NeighbourMessage) -> Option<Change> {
-    family(message.header.family)?;
-    let reachable = match message.header.state {
-        NeighbourState::Failed => false,
+    let state = match message.header.state {
+        NeighbourState::Failed => State::Failed,
         // Being resolved: nothing is known yet.
         NeighbourState::None | NeighbourState::Incomplete => return None,
-        // NUD_VALID. As rt6_check_neigh has it: a stale neighbour, or one being probed, is not known to be gone.
-        _ => true,
+        NeighbourState::Reachable => State::Reachable,
+        NeighbourState::Probe => State::Probe,
+        NeighbourState::Permanent | NeighbourState::Noarp => State::Static,
+        _ => State::Stale,
     };
-    let address = message.attributes.iter().find_map(|attribute| match attribute {
-        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(address.to_ipv6_mapped()),
-        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(*address),
-        _ => None,
-    })?;
-    (!address.is_multicast()).then_some(Change::Neighbour {
-        ifindex: message.header.ifindex,
-        address,
-        reachable,
-        router: message.header.flags.contains(NeighbourFlags::Router),
-    })
+    neighbour_is(state, message)
+}
+
+fn neighbour_is(state: State, message: &NeighbourMessage) -> Option<Change> {
+    family(message.header.family)?;
+    let (mut address, mut link_layer) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => {
+                address = Some(found.to_ipv6_mapped());
+            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(found)) => address = Some(*found),
+            NeighbourAttribute::LinkLayerAddress(found) => link_layer = Some(found.clone()),
+            _ => {}
+        }
+    }
+    let address = address.filter(|address| !address.is_multicast())?;
+    let next_hop = (message.header.ifindex, address);
+    let router = message.header.flags.contains(NeighbourFlags::Router);
+    Some(Change::Neighbour { news: Neighbour { next_hop, state, link_layer }, router })
 }
 
 fn rule(payload: &[u8]) -> Result<Option<RuleMessage>, DecodeError> {

@@ -310,10 +310,11 @@ impl Session {
                 }
                 out.push(Message::Event(event));
             }
-            Change::Neighbour { ifindex, address, reachable, router } => {
+            Change::Neighbour { news, router } => {
+                let (_, address) = news.next_hop;
                 // Routers have link-local addresses in Router Advertisements; a static route may name another one.
                 if router || address.is_unicast_link_local() || self.gateways.contains(&address) {
-                    out.push(Message::Event(Event::Neighbour { ifindex, address, reachable }));
+                    out.push(Message::Neighbour(news));
                 }
             }
             Change::Unsure => self.unsure(now),

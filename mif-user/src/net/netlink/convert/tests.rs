@@ -374,16 +374,17 @@ fn replacing_routes() {
 
 #[test]
 fn neighbours() {
-    for (state, reachable) in [
+    let link_layer = || Some(vec![2, 0, 0, 0, 0, 1]);
+    for (state, expected) in [
         (NeighbourState::None, None),
         (NeighbourState::Incomplete, None),
-        (NeighbourState::Reachable, Some(true)),
-        (NeighbourState::Stale, Some(true)),
-        (NeighbourState::Delay, Some(true)),
-        (NeighbourState::Probe, Some(true)),
-        (NeighbourState::Permanent, Some(true)),
-        (NeighbourState::Noarp, Some(true)),
-        (NeighbourState::Failed, Some(false)),
+        (NeighbourState::Reachable, Some(State::Reachable)),
+        (NeighbourState::Stale, Some(State::Stale)),
+        (NeighbourState::Delay, Some(State::Stale)),
+        (NeighbourState::Probe, Some(State::Probe)),
+        (NeighbourState::Permanent, Some(State::Static)),
+        (NeighbourState::Noarp, Some(State::Static)),
+        (NeighbourState::Failed, Some(State::Failed)),
     ] {
         for (text, flags, unicast) in
             [("fe80::1", NeighbourFlags::Router, true), ("ff02::1", NeighbourFlags::empty(), false)]
@@ -394,23 +395,20 @@ fn neighbours() {
             body.header.state = state;
             body.header.flags = flags;
             body.attributes = vec![NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip(text)))];
-            let expected = reachable.filter(|_| unicast).map(|reachable| Change::Neighbour {
-                ifindex: 7,
-                address: ip(text),
-                reachable,
-                router: true,
-            });
-            assert_eq!(read(libc::RTM_NEWNEIGH, &emit(&body)), Vec::from_iter(expected), "{text} {state:?}");
+            body.attributes.extend(link_layer().map(NeighbourAttribute::LinkLayerAddress));
+            let change = |state| {
+                let news = Neighbour { next_hop: (7, ip(text)), state, link_layer: link_layer() };
+                unicast.then_some(Change::Neighbour { news, router: true })
+            };
+            assert_eq!(
+                read(libc::RTM_NEWNEIGH, &emit(&body)),
+                Vec::from_iter(expected.and_then(change)),
+                "{text} {state:?}"
+            );
             // A forgotten entry takes what it said with it, whatever state it was last in.
-            let forgotten = unicast.then(|| Change::Neighbour {
-                ifindex: 7,
-                address: ip(text),
-                reachable: true,
-                router: true,
-            });
             assert_eq!(
                 read(libc::RTM_DELNEIGH, &emit(&body)),
-                Vec::from_iter(forgotten),
+                Vec::from_iter(change(State::Gone)),
                 "forgotten: {text} {state:?}"
             );
         }
