@@ -1,6 +1,6 @@
 //! What netlink tells: links, addresses, routes, neighbours, and dumps of all of them.
 
-use std::net::Ipv6Addr;
+use std::{collections::BTreeSet, net::Ipv6Addr};
 
 use super::{
     change::{Journal, What},
@@ -17,6 +17,7 @@ use crate::time::{Deadline, Time};
 impl PvdSet {
     pub(super) fn on_link(&mut self, new: Link, now: Time, journal: &mut Journal) {
         let (ifindex, dump) = (new.ifindex, self.dump);
+        let leading = if new.up { BTreeSet::new() } else { self.sources_that_lead_on(ifindex, now) };
         let Some(state) = self.link_mut(ifindex) else { return };
         state.seen = dump;
         let old = std::mem::replace(&mut state.link, new);
@@ -28,6 +29,9 @@ impl PvdSet {
         let shrunk = new.mtu != 0 && (old.mtu == 0 || new.mtu < old.mtu);
         if toggled && (!new.up || new.loopback) {
             state.forget_routers();
+        }
+        if toggled {
+            state.stranded = leading;
         }
         let mtu = state.link.mtu;
         for pvd in state.pvds.values_mut().filter(|_| shrunk) {

@@ -28,6 +28,8 @@ pub(super) struct LinkState {
     /// What else the kernel has of these addresses, in IPv4: see `addresses`.
     pub shadowed: BTreeMap<AddressId, (Address, u64)>,
     pub routes: BTreeMap<RouteId, (KernelRoute, u64)>,
+    /// The addresses whose PvD led beyond the link when it went down, until it is up.
+    pub stranded: BTreeSet<Ipv6Addr>,
     /// Next hops that do not answer.
     pub unreachable: BTreeMap<Ipv6Addr, u64>,
     /// Routers that spoke since the link is up and are behind PvDs or kernel routes: their words count, not what is
@@ -101,6 +103,7 @@ impl LinkState {
             addresses: BTreeMap::new(),
             shadowed: BTreeMap::new(),
             routes: BTreeMap::new(),
+            stranded: BTreeSet::new(),
             unreachable: BTreeMap::new(),
             heard: BTreeSet::new(),
             pvds: BTreeMap::new(),

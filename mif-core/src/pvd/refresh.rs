@@ -29,6 +29,7 @@ impl PvdSet {
         let stale = std::mem::take(&mut self.stale);
         if stale.addresses || stale.all {
             world.local_addresses = self.local_addresses(now);
+            world.stranded = self.stranded(now);
         }
         let is_stale = |ifindex: u32| stale.all || stale.links.contains(&ifindex);
         let old: Vec<_> = world.pvds.extract_if(.., |pvd| is_stale(pvd.ifindex)).collect();

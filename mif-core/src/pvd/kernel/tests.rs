@@ -96,6 +96,38 @@ fn links() {
     }
 }
 
+/// What stays on an interface that goes down is nobody's any more, and nobody else's, if its PvD led anywhere.
+#[test]
+fn stranded_addresses() {
+    let down = || Event::Link(Link { up: false, ..link(2) });
+    let up = || Event::Link(link(2));
+    let here = || Event::Address(address(2, "2001:db8::5"));
+    let uplink = || vec![here(), advertisement()];
+    let served = || vec![here()];
+    let elsewhere = || Event::Address(address(3, "2001:db8::5"));
+    for (row, before, events, stranded) in [
+        ("up", uplink(), vec![], 0),
+        ("down", uplink(), vec![down()], 1),
+        ("still down", uplink(), vec![down(), Event::Link(Link { up: false, mtu: 1400, ..link(2) })], 1),
+        ("up again", uplink(), vec![down(), up()], 0),
+        ("without a router", served(), vec![down()], 0),
+        ("on another interface as well", uplink(), vec![elsewhere(), down()], 0),
+        ("gone", uplink(), vec![down(), Event::AddressGone(address(2, "2001:db8::5"))], 0),
+        ("and with its interface", uplink(), vec![down(), Event::LinkGone { ifindex: 2 }], 0),
+    ] {
+        let mut host = Host::new(&[2, 3]);
+        host.tell_all(before);
+        let mut world = host.world();
+        host.set.refresh(&mut world, host.now, &host.preferences);
+        for event in events {
+            host.tell(event);
+            host.set.refresh(&mut world, host.now, &host.preferences);
+        }
+        assert_eq!(host.world().stranded.len(), stranded, "{row}");
+        assert_eq!(world, host.world(), "{row}");
+    }
+}
+
 /// An advertisement or an address may overtake the message about its link.
 #[test]
 fn unknown_link() {
