@@ -70,7 +70,7 @@ pub struct Link {
     pub name: String,
     /// Administratively up with carrier (`IFF_UP` and `IFF_LOWER_UP`).
     pub up: bool,
-    /// The loopback interface (`IFF_LOOPBACK`): never a PvD.
+    /// The loopback interface (`IFF_LOOPBACK`), or one of a VRF, for which other tables route: never a PvD.
     pub loopback: bool,
     /// Its MTU, octets.
     pub mtu: u32,
@@ -130,7 +130,7 @@ pub struct KernelRoute {
     pub preferred_source: Option<Ipv6Addr>,
     /// RTM protocol.
     pub protocol: RouteProtocol,
-    /// RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW: refuses or passes on.
+    /// RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW: refuses or passes on. Or RTN_LOCAL, by hand: leads to this host.
     pub refuses: bool,
     /// RTA_EXPIRES / `rta_cacheinfo.rta_expires`.
     pub valid_until: Deadline,

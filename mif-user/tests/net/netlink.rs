@@ -6,12 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mif_common::abi::{DEFAULT_VIEW, Verdict};
 use mif_core::{
     nud::{Neighbour, State},
     pvd::{
         Limits, Preferences, PvdSet, PvdSnapshot,
         event::{Event, KernelRoute, RouteProtocol},
     },
+    select::literal,
     time::Deadline,
     wire::RouterPreference,
 };
@@ -399,5 +401,36 @@ fn a_storm_of_replaced_routes() {
             assert!(dumps <= most, "{dumps} dumps in {:?}", began.elapsed());
             watch.stop().await;
         }
+    });
+}
+
+/// A range of addresses that the administrator gave the host (AnyIP) is the host itself, also where an uplink would lead there.
+#[test]
+fn prefixes_of_the_host_itself() {
+    in_namespace(async || {
+        ip_batch("-4", "addr add 192.0.2.1/24 dev wan\nroute add default via 192.0.2.8 dev wan\n");
+        ip_batch("-6", "addr add 2001:db8:1::1/64 dev wan nodad\nroute add default via fe80::1 dev wan\n");
+        ip("link set lo up");
+        ip("route add local 2001:db8:77::/48 dev lo");
+        let (mut watch, first) = Watch::start(netlink::RECEIVE_BUFFER).await;
+        let mut set = PvdSet::new(Limits::default());
+        first.into_iter().for_each(|message| tell(&mut set, message));
+        let verdict = |set: &PvdSet, destination: &str| {
+            let world = set.world(clock::now(), &Preferences::default());
+            literal::answer(&world, DEFAULT_VIEW, address(destination)).verdict
+        };
+        assert_eq!(verdict(&set, "2001:db8:77::9"), Verdict::Pass);
+        assert_eq!(verdict(&set, "2001:db8:78::9"), Verdict::Use);
+        let ours = "::ffff:198.51.100.9";
+        assert_eq!(verdict(&set, ours), Verdict::Use);
+        ip_batch("-4", "route add local 198.51.100.0/24 dev lo\n");
+        while verdict(&set, ours) != Verdict::Pass {
+            tell(&mut set, watch.next().await);
+        }
+        ip_batch("-4", "route del local 198.51.100.0/24 dev lo\n");
+        while verdict(&set, ours) != Verdict::Use {
+            tell(&mut set, watch.next().await);
+        }
+        watch.stop().await;
     });
 }

@@ -20,8 +20,8 @@ use netlink_packet_route::{
     link::{LinkFlags, LinkHeader},
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
     route::{
-        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RoutePreference, RouteType,
-        RouteVia,
+        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RoutePreference,
+        RouteProtocol as RouteProtocolNumber, RouteType, RouteVia,
     },
     rule::RuleMessage,
 };
@@ -69,10 +69,12 @@ pub(super) fn changes(kind: u16, flags: u16, payload: &[u8], now: Time) -> Resul
         libc::RTM_NEWADDR => event(address(&AddressMessage::parse(payload)?, now).map(Event::Address)),
         libc::RTM_DELADDR => event(address(&AddressMessage::parse(payload)?, now).map(Event::AddressGone)),
         libc::RTM_NEWROUTE => {
-            let routes = routes(&RouteMessage::parse(payload)?, now);
-            // One of several next hops says nothing of how many were replaced.
+            let message = RouteMessage::parse(payload)?;
+            let routes = routes(&message, now);
+            // One of several next hops says nothing of how many were replaced; and what is replaced in the local table is of there.
             let replaced = match &routes[..] {
                 [] => None,
+                _ if message.header.kind == RouteType::Local => None,
                 [route] => Some(Change::Event(Event::RouteReplaced(route.clone()))),
                 _ => Some(Change::Unsure),
             };
@@ -105,12 +107,13 @@ fn link(payload: &[u8]) -> Result<Option<Link>, DecodeError> {
     if header.interface_family != AddressFamily::Unspec {
         return Ok(None);
     }
-    let (mut name, mut mtu) = (None, None);
+    let (mut name, mut mtu, mut of_vrf) = (None, None, false);
     for attribute in NlasIterator::new(&payload[HEADER..]) {
         let attribute = attribute?;
         match attribute.kind() {
             libc::IFLA_IFNAME => name = Some(parse_string(attribute.value())?),
             libc::IFLA_MTU => mtu = Some(parse_u32(attribute.value())?),
+            libc::IFLA_LINKINFO => of_vrf = is_of_vrf(attribute.value())?,
             _ => {}
         }
     }
@@ -120,10 +123,26 @@ fn link(payload: &[u8]) -> Result<Option<Link>, DecodeError> {
         ifindex: header.index,
         name,
         up: header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
-        loopback: header.flags.contains(LinkFlags::Loopback),
+        loopback: header.flags.contains(LinkFlags::Loopback) || of_vrf,
         mtu,
     }))
 }
+
+/// Whether IFLA_LINKINFO is that of a VRF or of an interface in one.
+fn is_of_vrf(info: &[u8]) -> Result<bool, DecodeError> {
+    for attribute in NlasIterator::new(info) {
+        let attribute = attribute?;
+        if matches!(attribute.kind(), libc::IFLA_INFO_KIND | IFLA_INFO_SLAVE_KIND)
+            && parse_string(attribute.value())? == "vrf"
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// if_link.h; libc does not name it.
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
 
 /// The family, if it is one of ours.
 fn family(family: AddressFamily) -> Option<Family> {
@@ -180,8 +199,12 @@ fn routes(message: &RouteMessage, now: Time) -> Vec<KernelRoute> {
     let refuses = match header.kind {
         RouteType::Unicast => false,
         RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw => true,
+        // A range of addresses that the administrator gave this host. Those of its interfaces are the kernel's, and known.
+        RouteType::Local if header.protocol != RouteProtocolNumber::Kernel => true,
         _ => return Vec::new(),
     };
+    let home =
+        if header.kind == RouteType::Local { libc::RT_TABLE_LOCAL } else { RouteHeader::RT_TABLE_MAIN };
     // A source prefix (RTA_SRC) makes the route one of some sources only, which a KernelRoute cannot say. To leave it out
     // is safe: the kernel still applies it to packets whose source it fits.
     let Some(family) = family(header.address_family) else { return Vec::new() };
@@ -221,7 +244,7 @@ fn routes(message: &RouteMessage, now: Time) -> Vec<KernelRoute> {
         }
     }
     let Ok(prefix) = IpNet::new(destination, header.destination_prefix_length) else { return Vec::new() };
-    if table != u32::from(RouteHeader::RT_TABLE_MAIN) {
+    if table != u32::from(home) {
         return Vec::new();
     }
     route.prefix = mapped_net(prefix);

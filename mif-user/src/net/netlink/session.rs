@@ -50,12 +50,14 @@ const CALM: u32 = 9;
 const CALM_MIN: Duration = Duration::from_millis(100);
 
 /// What a resync lists, in this order: the later needs the earlier (a neighbour matters when a route goes through it).
-const SUBJECTS: [(Subject, AddressFamily); 9] = [
+const SUBJECTS: [(Subject, AddressFamily); 11] = [
     (Subject::Links, AddressFamily::Unspec),
     (Subject::Addresses, AddressFamily::Inet),
     (Subject::Addresses, AddressFamily::Inet6),
     (Subject::Routes, AddressFamily::Inet),
     (Subject::Routes, AddressFamily::Inet6),
+    (Subject::LocalRoutes, AddressFamily::Inet),
+    (Subject::LocalRoutes, AddressFamily::Inet6),
     (Subject::Neighbours, AddressFamily::Inet),
     (Subject::Neighbours, AddressFamily::Inet6),
     (Subject::Rules, AddressFamily::Inet),
@@ -68,6 +70,8 @@ enum Subject {
     Links,
     Addresses,
     Routes,
+    /// Of the local table.
+    LocalRoutes,
     Neighbours,
     Rules,
 }
@@ -78,6 +82,7 @@ impl Subject {
             Self::Links => "links",
             Self::Addresses => "addresses",
             Self::Routes => "routes",
+            Self::LocalRoutes => "local routes",
             Self::Neighbours => "neighbours",
             Self::Rules => "rules",
         }
@@ -242,7 +247,8 @@ impl Session {
     fn dumped(&mut self, status: i32, now: Time, out: &mut Vec<Message>) -> Result<(), Error> {
         let Some(dump) = &mut self.dump else { return Ok(()) };
         // A namespace that never had an IPv4 route has no main table for them (`inet_dump_fib`).
-        let no_table = SUBJECTS[dump.subject].0 == Subject::Routes && status == -libc::ENOENT;
+        let routes = matches!(SUBJECTS[dump.subject].0, Subject::Routes | Subject::LocalRoutes);
+        let no_table = routes && status == -libc::ENOENT;
         if status < 0 && !no_table {
             let source = std::io::Error::from_raw_os_error(-status);
             return Err(Error::Dump { subject: SUBJECTS[dump.subject].0.name(), source });
@@ -376,11 +382,13 @@ fn request(subject: usize, sequence: u32) -> Vec<u8> {
             addresses.header.family = family;
             RouteNetlinkMessage::GetAddress(addresses)
         }
-        Subject::Routes => {
+        Subject::Routes | Subject::LocalRoutes => {
             let mut routes = RouteMessage::default();
             routes.header.address_family = family;
-            // The local table repeats the addresses; the others are behind rules, which are reported as such.
-            routes.header.table = RouteHeader::RT_TABLE_MAIN;
+            // The other tables are behind rules, which are reported as such.
+            let local = subject == Subject::LocalRoutes;
+            let table = if local { libc::RT_TABLE_LOCAL } else { RouteHeader::RT_TABLE_MAIN };
+            routes.header.table = table;
             RouteNetlinkMessage::GetRoute(routes)
         }
         Subject::Neighbours => {

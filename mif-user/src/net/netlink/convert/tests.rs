@@ -45,6 +45,14 @@ fn links() {
     let mtu = (libc::IFLA_MTU, &1400u32.to_ne_bytes()[..]);
     // An attribute that we have no use for may have any form.
     let odd = (libc::IFLA_STATS64, &[1, 2, 3][..]);
+    let info = |kind: u16, value: &[u8]| emit(&[DefaultNla::new(kind, value.to_vec())].as_slice());
+    let infos = [
+        (libc::IFLA_INFO_KIND, "vrf\0"),
+        (IFLA_INFO_SLAVE_KIND, "vrf\0"),
+        (IFLA_INFO_SLAVE_KIND, "bridge\0"),
+    ];
+    let [vrf, in_vrf, in_bridge] = &infos.map(|(kind, value)| info(kind, value.as_bytes()));
+    let [vrf, in_vrf, in_bridge] = [vrf, in_vrf, in_bridge].map(|info| (libc::IFLA_LINKINFO, &info[..]));
     let bridge = u8::try_from(libc::AF_BRIDGE).expect("7");
     for (row, family, flags, attributes, expected) in [
         ("up with carrier", 0, up | lower_up, &[name, odd, mtu][..], Some((true, false))),
@@ -52,6 +60,9 @@ fn links() {
         ("carrier, down", 0, lower_up, &[name, mtu], Some((false, false))),
         ("loopback", 0, up | lower_up | loopback, &[name, mtu], Some((true, true))),
         ("a wireless event", 0, up | lower_up, &[name], None),
+        ("a VRF", 0, up | lower_up, &[name, mtu, vrf], Some((true, true))),
+        ("of a VRF", 0, up | lower_up, &[name, mtu, in_vrf], Some((true, true))),
+        ("of a bridge", 0, up | lower_up, &[name, mtu, in_bridge], Some((true, false))),
         ("a bridge port", bridge, up | lower_up, &[name, mtu], None),
     ] {
         let expected = expected.map(|(up, loopback)| {
@@ -349,12 +360,13 @@ fn replacing_routes() {
     });
     let single = emit(&route_message(RouteType::Unicast, vec![]));
     let multiple = emit(&route_message(RouteType::Unicast, vec![RouteAttribute::MultiPath(hops.to_vec())]));
-    let local = emit(&route_message(RouteType::Local, vec![]));
+    let local = route_message(RouteType::Local, vec![RouteAttribute::Table(libc::RT_TABLE_LOCAL.into())]);
+    let local = emit(&local);
     for (row, kind, flags, body, expected) in [
         ("new", libc::RTM_NEWROUTE, NLM_F_CREATE, &single, "route"),
         ("replacing", libc::RTM_NEWROUTE, NLM_F_REPLACE, &single, "replaced route"),
         ("replacing by several", libc::RTM_NEWROUTE, NLM_F_REPLACE, &multiple, "unsure route route"),
-        ("none of ours", libc::RTM_NEWROUTE, NLM_F_REPLACE, &local, ""),
+        ("of the local table", libc::RTM_NEWROUTE, NLM_F_REPLACE, &local, "route"),
         ("gone", libc::RTM_DELROUTE, NLM_F_REPLACE, &single, "gone"),
     ] {
         let changes = changes(kind, flags, body, NOW).expect("readable");
