@@ -220,6 +220,9 @@ pub mod source_flags {
     pub const SHARED: u32 = 1 << 2;
     /// The address is on other interfaces too. Except under a strict policy it says nothing about where a packet belongs.
     pub const SEVERAL_INTERFACES: u32 = 1 << 3;
+    /// The interface went down while its PvD led beyond the link, and the address stayed. It is no source for new flows, and what
+    /// has it may not leave by another provider. [`super::Source::pvd`] is [`super::NO_PVD`].
+    pub const STRANDED: u32 = 1 << 4;
 }
 
 /// PVD element, by [`PvdIndex`]. An all-zero element is a free place.

@@ -41,7 +41,7 @@ reasons! {
     NoDecision = 10, "no-decision", "no PvD reaches the destination; left to the kernel";
     Expired = 11, "expired", "the tables' answer has outlived its lifetime; left to the kernel";
     Observed = 12, "observed", "would have been changed or refused, but the mode is observe";
-    Unreachable = 13, "unreachable", "refused: no PvD of the strict view reaches the destination";
+    Unreachable = 13, "unreachable", "refused: no PvD of the strict view reaches the destination, or the interface of the source is down";
     Vetoed = 14, "vetoed", "refused or dropped: source or interface of a PvD that the strict view does not allow";
     BindFailed = 15, "bind-failed", "the kernel would not bind the chosen source; left to the kernel";
     DeviceFailed = 16, "device-failed", "the kernel would not bind the chosen interface; left to the kernel";

@@ -2,6 +2,7 @@
 //! no file and no async in here.
 //!
 //! * [`family`]: IPv4 and IPv6 in one space.
+//! * [`nud`]: next hops that do not answer.
 //! * [`wire`]: Router Advertisements and their options.
 //! * [`pvd`]: provisioning domains from events ([`pvd::PvdSet`]).
 //! * [`select`]: RFC 6724 and RFC 4191 over PvDs, compiled into the kernel's tables.
@@ -9,6 +10,7 @@
 //! * [`time`]: instants and deadlines.
 
 pub mod family;
+pub mod nud;
 pub mod pvd;
 pub mod select;
 pub mod solicit;

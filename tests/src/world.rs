@@ -265,8 +265,8 @@ impl World {
         Peer::neighbour(switch, [&ISP_A, &ISP_B])
     }
 
-    /// Makes neighbour discovery at the uplinks find out within seconds that a router is dead, rather than in most of a minute
-    /// (neigh/*/ in the kernel's ip-sysctl).
+    /// Makes neighbour discovery at the uplinks find out within seconds that a router is dead, and that it is back, rather than in most
+    /// of a minute (neigh/*/ and router_probe_interval in the kernel's ip-sysctl).
     ///
     /// # Errors
     /// The kernel refused.
@@ -280,6 +280,9 @@ impl World {
                     self.host.namespace().sysctl(&key, value)?;
                 }
             }
+        }
+        for uplink in &self.uplinks {
+            self.host.namespace().sysctl(&format!("net/ipv6/conf/{uplink}/router_probe_interval"), 1)?;
         }
         Ok(())
     }

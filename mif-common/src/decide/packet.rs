@@ -131,6 +131,9 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
             Outcome::pass(Reason::Expired, source.pvd)
         };
     }
+    if source.flags & source_flags::STRANDED != 0 {
+        return Outcome::refuse(Reason::Unreachable, source.pvd);
+    }
     let here = decision.filter(|decision| decision.ifindex == source.ifindex);
     // A neighbour is sent to directly, also one in the prefix of another PvD of the link.
     let on_link = source.on_link_bits != 0

@@ -123,6 +123,9 @@ pub fn bind<T: Tables>(tables: &T, rule: &Rule, address: &Addr) -> Outcome {
     let Some(source) = tables.source(address) else {
         return Outcome::pass(Reason::UnknownSource, NO_PVD);
     };
+    if source.flags & source_flags::STRANDED != 0 {
+        return Outcome::pass(Reason::UnknownSource, NO_PVD);
+    }
     // Of an address that several PvDs own only a destination tells whether the view may use it.
     if !rule.strict() || source.flags & source_flags::SHARED != 0 || rule.permits(tables, source.pvd) {
         return Outcome::pass(Reason::Consistent, source.pvd);
@@ -210,6 +213,9 @@ fn follow<T: Tables>(tables: &T, rule: &Rule, socket: &Socket, decision: Option<
     }
     if socket.ifindex == source.ifindex {
         return Outcome::pass(Reason::Consistent, source.pvd);
+    }
+    if source.flags & source_flags::STRANDED != 0 {
+        return Outcome::refuse(Reason::Unreachable, source.pvd);
     }
     if !leads_to(source, &socket.source, &socket.destination, decision) {
         return if rule.strict() {

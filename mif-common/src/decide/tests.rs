@@ -588,6 +588,31 @@ fn addresses_on_several_interfaces() {
     }
 }
 
+/// The address of an interface that is down (11) goes with no other provider.
+#[test]
+fn a_stranded_source() {
+    let mut tables = tables();
+    let flags = source_flags::STRANDED;
+    tables.sources[0].1 = Source { ifindex: 11, flags, valid_until: FOREVER, ..Source::default() };
+    let config = Config { flags: config_flags::STRICT, mode: Mode::Prefer as u32, ..Config::default() };
+    for (rule, ifindex, packet, socket) in [
+        (PREFER, 12, "unreachable 0 refuse", "unreachable 0 refuse"),
+        (PREFER, 11, "consistent 0", "consistent 0"),
+        (OBSERVE, 12, "observed 0", "observed 0"),
+        (STRICT, 12, "vetoed 0 refuse", "vetoed 0 refuse"),
+    ] {
+        let leaving = Packet { source: addr("a::1"), destination: addr("b::9"), ifindex };
+        assert_eq!(text(egress(&tables, &config, &leaving, || rule)), packet, "{rule:?} {ifindex}");
+        let bound = self::socket("b::9", "a::1", ifindex);
+        assert_eq!(text(connect(&tables, &rule, &bound)), socket, "{rule:?} {ifindex}");
+    }
+    assert_eq!(text(connect(&tables, &PREFER, &socket("b::9", "a::1", 0))), "unreachable 0 refuse");
+    let neighbour = Packet { source: addr("a::1"), destination: addr("fe80::9"), ifindex: 12 };
+    assert_eq!(text(egress(&tables, &config, &neighbour, || PREFER)), "not-ours 0");
+    // A service may start while the interface is down.
+    assert_eq!(text(bind(&tables, &STRICT, &addr("a::1"))), "unknown-source 0");
+}
+
 #[test]
 fn what_the_kernel_would_not_do() {
     for (rule, expected) in [

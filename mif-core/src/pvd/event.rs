@@ -37,15 +37,12 @@ pub enum Event {
     /// An address appeared or changed (RTM_NEWADDR).
     Address(Address),
     /// An address is gone (RTM_DELADDR).
-    AddressGone {
-        /// Its interface.
-        ifindex: u32,
-        /// The address.
-        #[serde(with = "as_written::address")]
-        address: Ipv6Addr,
-    },
+    AddressGone(Address),
     /// A route appeared or changed (RTM_NEWROUTE).
     Route(KernelRoute),
+    /// The route that an [`Event::Route`] is about to tell took the place of another one of its destination and metric
+    /// (RTM_NEWROUTE with NLM_F_REPLACE). Of that one's end the kernel says nothing (`fib_table_insert`, `fib6_add_rt2node`).
+    RouteReplaced(KernelRoute),
     /// A route is gone (RTM_DELROUTE).
     RouteGone(KernelRoute),
     /// What is known of a router's reachability changed (RTM_NEWNEIGH, RFC 4861 §7.3).
@@ -73,7 +70,7 @@ pub struct Link {
     pub name: String,
     /// Administratively up with carrier (`IFF_UP` and `IFF_LOWER_UP`).
     pub up: bool,
-    /// The loopback interface (`IFF_LOOPBACK`): never a PvD.
+    /// The loopback interface (`IFF_LOOPBACK`), or one of a VRF, for which other tables route: never a PvD.
     pub loopback: bool,
     /// Its MTU, octets.
     pub mtu: u32,
@@ -89,6 +86,9 @@ pub struct Address {
     pub address: Ipv6Addr,
     /// Its prefix length, in the 128-bit space.
     pub prefix_len: u8,
+    /// The far end (IFA_ADDRESS beside IFA_LOCAL, `ip address ... peer`). In IPv4 the prefix is then that one's.
+    #[serde(default, with = "as_written::optional")]
+    pub peer: Option<Ipv6Addr>,
     /// IFA_F_TENTATIVE without IFA_F_OPTIMISTIC.
     pub tentative: bool,
     /// IFA_F_OPTIMISTIC: in duplicate detection, usable meanwhile (RFC 4429).
@@ -130,14 +130,14 @@ pub struct KernelRoute {
     pub preferred_source: Option<Ipv6Addr>,
     /// RTM protocol.
     pub protocol: RouteProtocol,
-    /// RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW: refuses or passes on.
+    /// RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW: refuses or passes on. Or RTN_LOCAL, by hand: leads to this host.
     pub refuses: bool,
     /// RTA_EXPIRES / `rta_cacheinfo.rta_expires`.
     pub valid_until: Deadline,
 }
 
 /// Who put a route into the kernel (`rtm_protocol`), as far as it matters.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteProtocol {
     /// RTPROT_KERNEL: the prefix of an address.

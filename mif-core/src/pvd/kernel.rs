@@ -1,6 +1,6 @@
 //! What netlink tells: links, addresses, routes, neighbours, and dumps of all of them.
 
-use std::net::Ipv6Addr;
+use std::{collections::BTreeSet, net::Ipv6Addr};
 
 use super::{
     change::{Journal, What},
@@ -17,6 +17,7 @@ use crate::time::{Deadline, Time};
 impl PvdSet {
     pub(super) fn on_link(&mut self, new: Link, now: Time, journal: &mut Journal) {
         let (ifindex, dump) = (new.ifindex, self.dump);
+        let leading = if new.up { BTreeSet::new() } else { self.sources_that_lead_on(ifindex, now) };
         let Some(state) = self.link_mut(ifindex) else { return };
         state.seen = dump;
         let old = std::mem::replace(&mut state.link, new);
@@ -28,6 +29,9 @@ impl PvdSet {
         let shrunk = new.mtu != 0 && (old.mtu == 0 || new.mtu < old.mtu);
         if toggled && (!new.up || new.loopback) {
             state.forget_routers();
+        }
+        if toggled {
+            state.stranded = leading;
         }
         let mtu = state.link.mtu;
         for pvd in state.pvds.values_mut().filter(|_| shrunk) {
@@ -60,13 +64,12 @@ impl PvdSet {
             self.timers.stop(&Timer::Route(ifindex, *id));
         }
         self.kernel_routes -= link.routes.len();
+        self.addresses -= link.shadowed.len();
     }
 
-    pub(super) fn on_address(&mut self, new: Address, now: Time, journal: &mut Journal) {
+    /// An address that counts (see `addresses`) appeared or changed.
+    pub(super) fn hold_address(&mut self, new: Address, now: Time, journal: &mut Journal) {
         let (ifindex, address, dump, total) = (new.ifindex, new.address, self.dump, self.addresses);
-        if address.is_unspecified() || address.is_multicast() {
-            return;
-        }
         let Some(link) = self.link_mut(ifindex) else { return };
         let known = link.addresses.contains_key(&address);
         if !known && (link.addresses.len() >= ADDRESSES_PER_LINK || total >= ADDRESSES) {
@@ -133,13 +136,8 @@ impl PvdSet {
         }
     }
 
-    pub(super) fn on_address_gone(
-        &mut self,
-        ifindex: u32,
-        address: Ipv6Addr,
-        now: Time,
-        journal: &mut Journal,
-    ) {
+    /// Nothing is left of an address.
+    pub(super) fn drop_address(&mut self, ifindex: u32, address: Ipv6Addr, now: Time, journal: &mut Journal) {
         self.touch_owners(ifindex, address, What::Sources, now, journal);
         let Some(link) = self.links.get_mut(&ifindex) else { return };
         if link.addresses.remove(&address).is_none() {
@@ -220,6 +218,26 @@ impl PvdSet {
         self.settle(ifindex, Unsettled::Route(id), now, journal);
     }
 
+    /// The kernel put a route in the place of one of the same destination and metric, on whatever interface. Where there are
+    /// several, the first of them went (`fib_table_insert`; in IPv6 it hangs on their kind, `fib6_add_rt2node`), and that order is
+    /// the kernel's.
+    pub(super) fn on_route_replaced(&mut self, new: &KernelRoute, now: Time, journal: &mut Journal) {
+        let first = RouteId::first(new.prefix.trunc(), new.metric);
+        let alike = |id: &RouteId| (id.prefix, id.metric) == (first.prefix, first.metric);
+        let mut known = self.links.iter().flat_map(|(ifindex, link)| {
+            link.routes.range(first..).map(|(id, _)| *id).take_while(alike).map(|id| (*ifindex, id))
+        });
+        let (old, another) = (known.next(), known.next());
+        if another.is_some() || self.kernel_routes >= KERNEL_ROUTES {
+            self.unsure = true;
+            return;
+        }
+        if let Some((ifindex, id)) = old.filter(|old| *old != (new.ifindex, RouteId::from(new))) {
+            self.stale.links.insert(ifindex);
+            self.on_route_gone(ifindex, id, now, journal);
+        }
+    }
+
     /// The lifetime of a route ended by what the kernel said of it last.
     pub(super) fn on_route_aged(&mut self, ifindex: u32, id: RouteId, now: Time, journal: &mut Journal) {
         self.touch_route(ifindex, &id, What::Routes, journal);
@@ -285,11 +303,13 @@ impl PvdSet {
         for ifindex in self.links.keys().copied().collect::<Vec<_>>() {
             let Some(link) = self.links.get(&ifindex) else { continue };
             let stale = |seen: u64| seen != dump;
+            // The shadowed first: none of them may take the place of one that is gone as well.
             let addresses: Vec<_> = link
-                .addresses
-                .iter()
-                .filter(|(_, held)| stale(held.1))
-                .map(|(address, _)| *address)
+                .shadowed
+                .values()
+                .chain(link.addresses.values())
+                .filter(|(_, seen)| stale(*seen))
+                .map(|(address, _)| address.clone())
                 .collect();
             let routes: Vec<_> =
                 link.routes.iter().filter(|(_, held)| stale(held.1)).map(|(id, _)| *id).collect();
@@ -300,7 +320,7 @@ impl PvdSet {
                 .map(|(address, _)| *address)
                 .collect();
             for address in addresses {
-                self.on_address_gone(ifindex, address, now, journal);
+                self.on_address_gone(&address, now, journal);
             }
             for id in routes {
                 self.on_route_gone(ifindex, id, now, journal);

@@ -192,9 +192,12 @@ fn event() -> impl Strategy<Value = Event> {
         2 => link_event(),
         1 => (1..4_u32).prop_map(|ifindex| Event::LinkGone { ifindex }),
         5 => address_event(),
-        1 => (1..4_u32, select(&ADDRESSES[..]))
-            .prop_map(|(ifindex, text)| Event::AddressGone { ifindex, address: ip(text) }),
+        1 => address_event().prop_map(|event| match event {
+            Event::Address(address) => Event::AddressGone(address),
+            other => other,
+        }),
         5 => kernel_route().prop_map(Event::Route),
+        1 => kernel_route().prop_map(Event::RouteReplaced),
         2 => kernel_route().prop_map(Event::RouteGone),
         2 => neighbour_event(),
         1 => Just(Event::ResyncBegin),
@@ -274,7 +277,10 @@ fn check(set: &PvdSet, now: Time) -> Result<(), TestCaseError> {
     }
     let counted = (set.kernel_routes, set.addresses);
     let sizes = |size: fn(&super::link::LinkState) -> usize| set.links.values().map(size).sum::<usize>();
-    prop_assert_eq!(counted, (sizes(|link| link.routes.len()), sizes(|link| link.addresses.len())));
+    prop_assert_eq!(
+        counted,
+        (sizes(|link| link.routes.len()), sizes(|link| link.addresses.len() + link.shadowed.len()))
+    );
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    addresses::AddressId,
     event::{Address, KernelRoute, Link, RouteProtocol},
     key::PvdKey,
     learnt::Pvd,
@@ -24,7 +25,11 @@ pub(super) struct LinkState {
     pub link: Link,
     pub seen: u64,
     pub addresses: BTreeMap<Ipv6Addr, (Address, u64)>,
+    /// What else the kernel has of these addresses, in IPv4: see `addresses`.
+    pub shadowed: BTreeMap<AddressId, (Address, u64)>,
     pub routes: BTreeMap<RouteId, (KernelRoute, u64)>,
+    /// The addresses whose PvD led beyond the link when it went down, until it is up.
+    pub stranded: BTreeSet<Ipv6Addr>,
     /// Next hops that do not answer.
     pub unreachable: BTreeMap<Ipv6Addr, u64>,
     /// Routers that spoke since the link is up and are behind PvDs or kernel routes: their words count, not what is
@@ -96,7 +101,9 @@ impl LinkState {
             link,
             seen,
             addresses: BTreeMap::new(),
+            shadowed: BTreeMap::new(),
             routes: BTreeMap::new(),
+            stranded: BTreeSet::new(),
             unreachable: BTreeMap::new(),
             heard: BTreeSet::new(),
             pvds: BTreeMap::new(),
@@ -185,7 +192,7 @@ impl LinkState {
 
     /// The routes to one prefix by one gateway: they differ in the metric, and in who made them.
     fn alike<'a>(&'a self, id: &'a RouteId) -> impl Iterator<Item = (&'a RouteId, &'a (KernelRoute, u64))> {
-        let first = RouteId { metric: 0, gateway: None, refuses: false, ..*id };
+        let first = RouteId::first(id.prefix, 0);
         let of_prefix = self.routes.range(first..).take_while(|(other, _)| other.prefix == id.prefix);
         of_prefix.filter(|(other, _)| id.gateway.is_some() && other.gateway == id.gateway)
     }

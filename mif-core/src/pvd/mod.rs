@@ -11,6 +11,7 @@
 //! Advertisements say who is behind them, the kernel says what exists, and who owns an address is derived from both
 //! whenever somebody asks, never from the order in which things arrived.
 
+mod addresses;
 pub mod change;
 pub mod event;
 mod fact;

@@ -29,6 +29,7 @@ impl PvdSet {
         let stale = std::mem::take(&mut self.stale);
         if stale.addresses || stale.all {
             world.local_addresses = self.local_addresses(now);
+            world.stranded = self.stranded(now);
         }
         let is_stale = |ifindex: u32| stale.all || stale.links.contains(&ifindex);
         let old: Vec<_> = world.pvds.extract_if(.., |pvd| is_stale(pvd.ifindex)).collect();
@@ -57,12 +58,14 @@ impl PvdSet {
             Event::Route(route) | Event::RouteGone(route) => {
                 self.stale.links.insert(route.ifindex);
             }
-            Event::Address(address) => self.outdate_address(address.ifindex, address.address),
-            Event::AddressGone { ifindex, address } => self.outdate_address(*ifindex, *address),
+            Event::Address(address) | Event::AddressGone(address) => {
+                self.outdate_address(address.ifindex, address.address);
+            }
             // An interface that goes up, down or away gives its addresses to others that have them.
             Event::Link(link) => self.outdate_link(link.ifindex),
             Event::LinkGone { ifindex } => self.outdate_link(*ifindex),
-            Event::ResyncBegin => {}
+            // Its link is noted where it is found.
+            Event::RouteReplaced(_) | Event::ResyncBegin => {}
             Event::ResyncEnd => self.stale.all = true,
         }
     }

@@ -17,8 +17,8 @@ pub(super) const DEFAULT_METRIC: u32 = 1024;
 /// `RTPROT_REDIRECT` (linux/rtnetlink.h): an ICMPv6 redirect's. The kernel follows redirects by itself.
 const RTPROT_REDIRECT: u8 = 1;
 
-/// What makes a route of one interface another route: in IPv6 a destination may have several routes of one metric,
-/// each with a next hop of its own.
+/// What makes a route of one interface another route. A destination may have several of one metric: in IPv6 each has a next hop
+/// of its own (`rt6_duplicate_nexthop`), in IPv4 they may differ in nothing but source or protocol (`fib_find_info`).
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct RouteId {
     /// First, so that the routes of one destination lie together.
@@ -26,12 +26,28 @@ pub(super) struct RouteId {
     pub metric: u32,
     pub gateway: Option<Ipv6Addr>,
     pub refuses: bool,
+    /// Of IPv4.
+    pub preferred_source: Option<Ipv6Addr>,
+    /// Of IPv4; else the first, which says nothing.
+    pub protocol: RouteProtocol,
+}
+
+impl RouteId {
+    /// The first of all that a destination can have with this metric or a larger one.
+    pub const fn first(prefix: Ipv6Net, metric: u32) -> Self {
+        let protocol = RouteProtocol::Kernel;
+        Self { prefix, metric, gateway: None, refuses: false, preferred_source: None, protocol }
+    }
 }
 
 impl From<&KernelRoute> for RouteId {
     fn from(route: &KernelRoute) -> Self {
-        let KernelRoute { prefix, metric, gateway, refuses, .. } = *route;
-        Self { prefix: prefix.trunc(), metric, gateway, refuses }
+        let KernelRoute { prefix, metric, gateway, refuses, preferred_source, protocol, .. } = *route;
+        let id = Self { gateway, refuses, ..Self::first(prefix.trunc(), metric) };
+        match Family::of_net(prefix) {
+            Family::Ipv4 => Self { preferred_source, protocol, ..id },
+            Family::Ipv6 => id,
+        }
     }
 }
 

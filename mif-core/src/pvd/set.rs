@@ -6,11 +6,12 @@ use std::{
     net::Ipv6Addr,
 };
 
+use ipnet::Ipv6Net;
 use mif_common::abi::PvdIndex;
 
 use super::{
     change::{Change, Journal, What},
-    event::{Event, KernelRoute},
+    event::{Address, Event, KernelRoute},
     find::{FindError, find},
     index::Indices,
     key::PvdKey,
@@ -23,7 +24,7 @@ use super::{
     timers::{Timer, Timers},
     world::is_assigned,
 };
-use crate::{time::Time, wire::RouterAdvertisement};
+use crate::{family::IPV4, time::Time, wire::RouterAdvertisement};
 
 /// The provisioning domains of a host.
 ///
@@ -51,6 +52,8 @@ pub struct PvdSet {
     pub(super) merge_ipv4: BTreeSet<String>,
     /// What is not as it was at the last [`PvdSet::refresh`].
     pub(super) stale: Stale,
+    /// Which route ended, nobody can tell but the kernel.
+    pub(super) unsure: bool,
 }
 
 impl PvdSet {
@@ -69,6 +72,7 @@ impl PvdSet {
             dumping: false,
             merge_ipv4: BTreeSet::new(),
             stale: Stale::default(),
+            unsure: false,
         }
     }
 
@@ -86,10 +90,9 @@ impl PvdSet {
             Event::Link(link) => self.on_link(link, now, journal_ref),
             Event::LinkGone { ifindex } => self.drop_link(ifindex, journal_ref),
             Event::Address(address) => self.on_address(address, now, journal_ref),
-            Event::AddressGone { ifindex, address } => {
-                self.on_address_gone(ifindex, address, now, journal_ref);
-            }
+            Event::AddressGone(address) => self.on_address_gone(&address, now, journal_ref),
             Event::Route(route) => self.on_route(route, now, journal_ref),
+            Event::RouteReplaced(route) => self.on_route_replaced(&route, now, journal_ref),
             Event::RouteGone(route) => {
                 self.on_route_gone(route.ifindex, (&route).into(), now, journal_ref);
             }
@@ -124,6 +127,12 @@ impl PvdSet {
         &self.refused
     }
 
+    /// Whether a dump is needed to know which routes there are, which this call takes as asked for: one of several that are alike
+    /// ended without a word.
+    pub fn wants_resync(&mut self) -> bool {
+        std::mem::take(&mut self.unsure)
+    }
+
     /// The PvD of an id, of an index, or the only one whose id begins so (case does not matter).
     ///
     /// # Errors
@@ -154,9 +163,32 @@ impl PvdSet {
         self.links.get(&ifindex).is_some_and(|link| link.routes.values().any(by_router))
     }
 
+    /// Whether a PvD of the interface has this router, or a route of the kernel leads there.
+    #[must_use]
+    pub fn is_next_hop(&self, ifindex: u32, address: &Ipv6Addr) -> bool {
+        self.links.get(&ifindex).is_some_and(|link| link.is_next_hop(address))
+    }
+
+    /// The interface's address in the subnet of an IPv4 neighbour.
+    #[must_use]
+    pub fn beside(&self, ifindex: u32, neighbour: Ipv6Addr) -> Option<Ipv6Addr> {
+        let range = IPV4.network()..=IPV4.broadcast();
+        let mut addresses = self.links.get(&ifindex)?.addresses.range(range).map(|(_, (address, _))| address);
+        let has_neighbour = |address: &&Address| {
+            Ipv6Net::new(address.address, address.prefix_len).is_ok_and(|subnet| subnet.contains(&neighbour))
+        };
+        addresses.find(has_neighbour).map(|address| address.address)
+    }
+
+    /// Whether a next hop is known not to answer.
+    #[must_use]
+    pub fn is_unreachable(&self, ifindex: u32, address: &Ipv6Addr) -> bool {
+        self.links.get(&ifindex).is_some_and(|link| !link.is_reachable(address))
+    }
+
     /// Whether an interface has an address in a prefix.
     #[must_use]
-    pub fn has_address_in(&self, ifindex: u32, prefix: &ipnet::Ipv6Net) -> bool {
+    pub fn has_address_in(&self, ifindex: u32, prefix: &Ipv6Net) -> bool {
         let range = prefix.network()..=prefix.broadcast();
         self.links.get(&ifindex).is_some_and(|link| link.addresses.range(range).next().is_some())
     }

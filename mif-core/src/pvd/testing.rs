@@ -122,6 +122,7 @@ pub(super) fn address(ifindex: u32, text: &str) -> Address {
         ifindex,
         address: ip(text),
         prefix_len: 64,
+        peer: None,
         tentative: false,
         optimistic: false,
         dad_failed: false,

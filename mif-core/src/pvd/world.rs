@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     family::{Family, IPV4},
-    select::world::{AddressState, NextHop, Origin, Route, Source, View, World},
+    select::{
+        owners::leads_on,
+        world::{AddressState, NextHop, Origin, Route, Source, View, World},
+    },
     time::{Deadline, Time},
     wire::RouterPreference,
 };
@@ -65,7 +68,12 @@ impl PvdSet {
         let mut pvds: Vec<_> =
             self.links.values().flat_map(|link| self.pvds_of(link, now, preferences)).collect();
         pvds.sort_unstable_by_key(|pvd| pvd.index);
-        World { pvds, local_addresses: self.local_addresses(now), views: preferences.views.clone() }
+        World {
+            pvds,
+            local_addresses: self.local_addresses(now),
+            stranded: self.stranded(now),
+            views: preferences.views.clone(),
+        }
     }
 
     /// The PvDs of a link, none if it is down.
@@ -99,6 +107,29 @@ impl PvdSet {
             .map(|(address, _)| address.address)
             .collect();
         local.into_iter().collect()
+    }
+
+    /// The addresses that stayed on interfaces that went down, each with its interface.
+    pub(super) fn stranded(&self, now: Time) -> Vec<(Ipv6Addr, u32)> {
+        let of_link = |link: &LinkState| {
+            let ifindex = link.link.ifindex;
+            let held = |address: &Ipv6Addr| {
+                link.addresses.contains_key(address) && self.holder(address, now) == Some(ifindex)
+            };
+            link.stranded.iter().copied().filter(held).map(|address| (address, ifindex)).collect::<Vec<_>>()
+        };
+        self.links.values().flat_map(of_link).collect()
+    }
+
+    /// The sources of a link whose PvD leads beyond it.
+    pub(super) fn sources_that_lead_on(&self, ifindex: u32, now: Time) -> BTreeSet<Ipv6Addr> {
+        let Some(link) = self.links.get(&ifindex) else { return BTreeSet::new() };
+        let pvds = self.pvds_of(link, now, &Preferences::default());
+        let leading = |pvd: &crate::select::world::Pvd| {
+            let leads = |source: &&Source| leads_on(pvd, Family::of(source.address));
+            pvd.sources.iter().filter(leads).map(|source| source.address).collect::<Vec<_>>()
+        };
+        pvds.iter().flat_map(leading).collect()
     }
 
     /// The PvDs of a link; those of a link that is down have neither sources nor routes.

@@ -25,7 +25,7 @@ pub mod world;
 #[cfg(test)]
 mod candidate_sets;
 mod longest_match;
-mod owners;
+pub(crate) mod owners;
 #[cfg(test)]
 mod testing;
 

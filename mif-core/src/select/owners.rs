@@ -54,6 +54,14 @@ pub(super) fn sources(world: &World) -> BTreeMap<Ipv6Addr, abi::Source> {
             });
         }
     }
+    for (address, ifindex) in &world.stranded {
+        sources.entry(*address).or_insert_with(|| abi::Source {
+            valid_until: abi::FOREVER,
+            ifindex: *ifindex,
+            flags: source_flags::STRANDED,
+            ..abi::Source::default()
+        });
+    }
     sources
 }
 
@@ -108,7 +116,7 @@ fn next_hop(pvd: &Pvd, source: &Source) -> Ipv6Addr {
 }
 
 /// Whether the PvD reaches anything of a family beyond its link.
-fn leads_on(pvd: &Pvd, family: Family) -> bool {
+pub(crate) fn leads_on(pvd: &Pvd, family: Family) -> bool {
     routes_beyond(pvd, family).next().is_some()
 }
 

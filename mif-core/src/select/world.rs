@@ -16,6 +16,10 @@ pub struct World {
     /// Every address of the host, also tentative ones: destinations that are the host itself.
     #[serde(with = "as_written::addresses")]
     pub local_addresses: Vec<Ipv6Addr>,
+    /// Addresses of the host whose interface, which stands beside each, went down while their PvD led beyond its link. Nothing that has
+    /// them may leave by another PvD.
+    #[serde(default)]
+    pub stranded: Vec<(Ipv6Addr, u32)>,
     /// The views with groups of their own. View 0, which has all PvDs in one group, is not listed.
     pub views: Vec<View>,
 }

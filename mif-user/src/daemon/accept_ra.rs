@@ -1,17 +1,10 @@
 //! Whether the kernel takes Router Advertisements on an interface (`accept_ra`, `forwarding` in the kernel's ip-sysctl).
 
-use std::{fs, path::Path};
-
-/// Where the kernel keeps the settings of each interface.
-const CONF: &str = "/proc/sys/net/ipv6/conf";
+use super::conf::setting;
 
 /// Whether the kernel itself takes advertisements on the interface of this name.
 pub fn by_kernel(interface: &str) -> bool {
-    let setting = |name: &str| {
-        let text = fs::read_to_string(Path::new(CONF).join(interface).join(name)).ok()?;
-        text.trim().parse().ok()
-    };
-    takes(setting("accept_ra"), setting("forwarding"))
+    takes(setting(interface, "accept_ra"), setting(interface, "forwarding"))
 }
 
 /// 0: never; 1: unless the interface forwards; 2: also then. What cannot be read is the default, 1 and 0.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mif_core::{
     family::{Family, is_default_route},
-    pvd::event::{Event, RouteProtocol},
+    pvd::event::{Event, KernelRoute, RouteProtocol},
 };
 
 /// The filter, with the names it has seen.
@@ -47,6 +47,12 @@ impl Filter {
         self.names.get(&ifindex).map(String::as_str)
     }
 
+    /// Whether there may be routes like this one that the rest of the program was not told of.
+    #[must_use]
+    pub fn hides(&self, route: &KernelRoute) -> bool {
+        is_default_route(route.prefix) && !(self.only.is_empty() && self.ignored.is_empty())
+    }
+
     fn takes_name(&self, name: &str) -> bool {
         (self.only.is_empty() || self.only.contains(name)) && !self.ignored.contains(name)
     }
@@ -79,10 +85,7 @@ impl Filter {
     }
 
     /// A route through an interface that is not ours is the administrator's; its default route is no offer to us.
-    fn route(
-        &self,
-        mut route: mif_core::pvd::event::KernelRoute,
-    ) -> Option<mif_core::pvd::event::KernelRoute> {
+    fn route(&self, mut route: KernelRoute) -> Option<KernelRoute> {
         if route.refuses || self.takes(route.ifindex) {
             return Some(route);
         }
@@ -100,7 +103,7 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use mif_core::{
-        pvd::event::{Address, KernelRoute, Link},
+        pvd::event::{Address, Link},
         time::Deadline,
         wire::RouterPreference,
     };
@@ -134,6 +137,7 @@ mod tests {
             ifindex,
             address: "2001:db8::1".parse().expect("a literal"),
             prefix_len: 64,
+            peer: None,
             tentative: false,
             optimistic: false,
             dad_failed: false,

@@ -24,6 +24,7 @@ impl Daemon<'_> {
     pub(super) fn message(&mut self, message: Message) {
         match message {
             Message::Event(event) => self.event(event),
+            Message::Neighbour(news) => self.neighbour(news),
             Message::ForeignRules(rules) => {
                 self.owner.foreign_rules(rules);
                 self.state_is_stale(clock::now());
@@ -52,6 +53,7 @@ impl Daemon<'_> {
                     self.soliciting.link(link, now);
                 }
                 if !link.up {
+                    self.next_hops.forget_link(link.ifindex);
                     self.journal.forget_link(link.ifindex);
                 }
                 self.state_is_stale(now);
@@ -59,6 +61,7 @@ impl Daemon<'_> {
             Event::LinkGone { ifindex } => {
                 self.links.remove(ifindex);
                 self.soliciting.gone(*ifindex);
+                self.next_hops.forget_link(*ifindex);
                 self.journal.forget_link(*ifindex);
             }
             _ => {}
@@ -68,7 +71,13 @@ impl Daemon<'_> {
             Event::Route(route) => route.gateway.map(|router| (route.ifindex, router)),
             _ => None,
         };
-        self.owner.event(event, now);
+        match &event {
+            Event::RouteReplaced(route) if self.filter.hides(route) => self.unsure.notify_one(),
+            _ => self.owner.event(event, now),
+        }
+        if self.owner.set.wants_resync() {
+            self.unsure.notify_one();
+        }
         if let Some((ifindex, router)) = by {
             self.accept(ifindex, router);
         }
@@ -193,6 +202,7 @@ format!("cgroups without the policy that is configured for them: {count}, such a
             self.refuse(&format!("option-{}", ignored.reason.name()), 1);
         }
         let advertisement = parsed.advertisement;
+        self.advertises((ifindex, source));
         self.soliciting.heard(ifindex, &advertisement);
         let heard = Heard { ifindex, router: source, at: received, advertisement: advertisement.clone() };
         self.journal.hear(heard);

@@ -4,6 +4,7 @@
 //! * [`owner`]: the state of that task.
 //! * [`filter`]: which interfaces are ours.
 //! * [`hierarchy`]: cgroups that come and go.
+//! * `next_hops`: what the kernel is asked about those that do not answer.
 //! * [`soliciting`]: Router Solicitations, interface by interface.
 //! * [`journal`]: the Router Advertisements kept for the next start.
 //! * [`server`]: the control socket; [`watch`]: what watchers are told.
@@ -18,10 +19,12 @@ use crate::{
 };
 
 mod accept_ra;
+mod conf;
 pub mod filter;
 pub mod hierarchy;
 mod intake;
 pub mod journal;
+mod next_hops;
 pub mod owner;
 mod report;
 mod run;

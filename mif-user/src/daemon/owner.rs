@@ -7,6 +7,7 @@ use std::{
 
 use mif_common::abi;
 use mif_core::{
+    family::Family,
     pvd::{Change, FindError, Groups, Preferences, PvdSet, PvdSnapshot, event::Event},
     select::{
         Compiler, Touched,
@@ -196,6 +197,33 @@ impl Owner {
     #[must_use]
     pub fn problems(&self) -> &[String] {
         &self.problems
+    }
+
+    /// Whether tc egress sends all IPv6 packets of an interface to the router of their source, and one of these routers, not
+    /// `except`, is not known to be dead.
+    #[must_use]
+    pub fn chooses_routers(&self, ifindex: u32, except: Ipv6Addr) -> bool {
+        let other = |router: Ipv6Addr| router != except && !self.set.is_unreachable(ifindex, &router);
+        let sources = self.compiler.tables().sources.iter();
+        let here = |address: &Ipv6Addr, source: &abi::Source| {
+            source.ifindex == ifindex && Family::of(*address) == Family::Ipv6
+        };
+        let (mut all, mut any) = (true, false);
+        for (_, source) in sources.filter(|(address, source)| here(address, source)) {
+            all &= source.flags & abi::source_flags::NEXT_HOP != 0;
+            any |= other(source.next_hop.into());
+        }
+        all && any
+    }
+
+    /// How many packets and calls the hooks counted for the PvDs that there are, since whenever: a measure of whether there is
+    /// traffic.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn packets(&self) -> Result<u64, MapsError> {
+        let pvds = self.compiler.tables().pvds.keys();
+        pvds.map(|pvd| self.installation.maps.packets(*pvd)).sum()
     }
 
     /// The foreign policy rules.

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, net::Ipv6Addr, path::PathBuf, sync::Arc, time::
 use anyhow::{Context as _, Result};
 use mif_core::{
     family,
+    nud::NextHops,
     pvd::{Limits, Preferences, PvdSet},
     time::{Deadline, Time},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{broadcast, mpsc},
+    sync::{Notify, broadcast, mpsc},
 };
 use tracing::{debug, info, warn};
 
@@ -116,6 +117,9 @@ pub(super) struct Daemon<'a> {
     pub(super) state_due: Option<Time>,
     pub(super) state_written: Time,
     pub(super) notices: broadcast::Sender<Notice>,
+    /// Asks for a dump.
+    pub(super) unsure: Arc<Notify>,
+    pub(super) next_hops: NextHops,
 }
 
 impl<'a> Daemon<'a> {
@@ -188,6 +192,8 @@ impl<'a> Daemon<'a> {
             state_due: None,
             state_written: Time(0),
             notices: broadcast::Sender::new(NOTICES),
+            unsure: Arc::default(),
+            next_hops: NextHops::default(),
         };
         daemon.cgroups(news);
         Ok(daemon)
@@ -201,6 +207,7 @@ impl<'a> Daemon<'a> {
         // Subscribed before anything is read: no advertisement and no change falls between.
         let advertisements = Arc::new(RaSocket::open().context("cannot open a raw ICMPv6 socket")?);
         let monitor = Monitor::open()?;
+        self.unsure = monitor.unsure();
         let mut reading = {
             let (socket, sender) = (Arc::clone(&advertisements), sender.clone());
             tokio::spawn(async move { socket.run(sender).await })
@@ -309,6 +316,7 @@ impl<'a> Daemon<'a> {
                     debug!("{router} on {}: {error}", self.filter.name(ifindex).unwrap_or("?"));
                 }
             }
+            self.ask_dead_next_hops(now);
             self.soliciting.default_routers(self.owner.interfaces_with_default_router(), now);
             self.tell(cause, committed.operations);
             if !self.ready && (now >= self.ready_at_last() || !self.owner.guesses_routers(now)) {
@@ -338,7 +346,8 @@ impl<'a> Daemon<'a> {
     fn next_deadline(&self) -> Deadline {
         let ready = (self.synchronised && !self.ready).then(|| self.ready_at_last());
         let state_due = self.state_due.filter(|_| self.ready);
-        [self.owner.set.next_deadline(), self.soliciting.next_deadline(), state_due, ready]
+        let dead = self.next_hops.next_deadline().time().filter(|_| self.synchronised);
+        [dead, self.owner.set.next_deadline(), self.soliciting.next_deadline(), state_due, ready]
             .into_iter()
             .flatten()
             .min()

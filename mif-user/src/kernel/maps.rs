@@ -245,6 +245,18 @@ impl Maps {
         Ok(counts)
     }
 
+    /// All that was counted for a PvD, whatever the reason.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn packets(&self, pvd: PvdIndex) -> Result<u64, MapsError> {
+        let of = |reason| -> Result<u64, MapsError> {
+            let values = self.stats.get(&(pvd * reason::COUNT + reason), 0).map_err(kernel("STATS"))?;
+            Ok(values.iter().map(|Raw(count)| count.count).sum())
+        };
+        (0..reason::COUNT).map(of).sum()
+    }
+
     /// Zeroes the counters of a PvD whose place is given to another one.
     ///
     /// # Errors

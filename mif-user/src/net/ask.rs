@@ -2,12 +2,28 @@
 
 use std::io;
 
-use netlink_packet_core::{NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_ACK, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 /// Netlink messages are aligned to this (NLMSG_ALIGNTO).
 const ALIGNMENT: usize = 4;
+
+/// Sends requests with these flags (`NLM_F_REQUEST` among them) in one datagram, which the kernel carries out one after the other, and
+/// waits until the last one is.
+///
+/// # Errors
+/// The kernel's for one of them, or when the socket fails.
+pub fn tell(messages: impl IntoIterator<Item = RouteNetlinkMessage>, flags: u16) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    let mut messages = messages.into_iter().peekable();
+    while let Some(message) = messages.next() {
+        let last = if messages.peek().is_none() { NLM_F_ACK } else { 0 };
+        bytes.extend(request(message, flags | last));
+        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+    }
+    exchange(&bytes).map(drop)
+}
 
 /// Sends a request with these flags (`NLM_F_REQUEST` among them, and `NLM_F_DUMP` or `NLM_F_ACK`, so that the answer has
 /// an end) and waits for the whole answer.
@@ -15,15 +31,23 @@ const ALIGNMENT: usize = 4;
 /// # Errors
 /// The kernel's own, or when the socket fails.
 pub fn ask(message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
-    let socket = Socket::new(NETLINK_ROUTE)?;
-    socket.connect(&SocketAddr::new(0, 0))?;
+    exchange(&request(message, flags))
+}
+
+fn request(message: RouteNetlinkMessage, flags: u16) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = flags;
     let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
     request.finalize();
     let mut bytes = vec![0; request.buffer_len()];
     request.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
+    bytes
+}
+
+fn exchange(requests: &[u8]) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let socket = Socket::new(NETLINK_ROUTE)?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.send(requests, 0)?;
     let mut answers = Vec::new();
     loop {
         let (datagram, _) = socket.recv_from_full()?;

@@ -2,12 +2,14 @@
 //! state. Nothing is decided here.
 //!
 //! * [`ra`]: Router Advertisements in, Router Solicitations out, on a raw ICMPv6 socket.
+//! * [`arp`]: asks all on a link for a router.
 //! * [`ask`]: one question to rtnetlink and its answer; [`lookup`]: the kernel's own choice of route and source.
-//! * [`neighbour`]: asks the kernel to resolve the routers that the tables name.
+//! * [`neighbour`]: asks the kernel to resolve the routers that the tables name, and about those that are dead.
 //! * [`netlink`]: links, addresses, routes, neighbours and policy rules from rtnetlink.
 
-use mif_core::pvd::event::Event;
+use mif_core::{nud::Neighbour, pvd::event::Event};
 
+pub mod arp;
 pub mod ask;
 pub mod lookup;
 pub mod neighbour;
@@ -31,6 +33,8 @@ const DATAGRAMS_PER_WAKEUP: usize = 32;
 pub enum Message {
     /// From the kernel's own configuration.
     Event(Event),
+    /// What the kernel says of a router. What [`Event::Neighbour`] says is made of this, see [`mif_core::nud`].
+    Neighbour(Neighbour),
     /// All policy rules that are neither the kernel's defaults nor of `mif`, whenever they changed, and once after the
     /// first dump. Empty: nobody else routes by policy.
     ForeignRules(Vec<netlink::RuleInfo>),

@@ -7,13 +7,13 @@
 
 use std::{io, net::IpAddr};
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
 };
 
-use super::ask::ask;
+use super::ask::{ask, tell};
 
 /// Asks the kernel to resolve a router, as if there were a packet for it (RTM_NEWNEIGH with NTF_USE). What is resolved
 /// already stays as it is, and so does what the administrator set: NTF_USE would take the permanence from an entry
@@ -30,6 +30,34 @@ pub fn resolve(ifindex: u32, address: IpAddr) -> io::Result<()> {
     message.header.flags = NeighbourFlags::Use | NeighbourFlags::Router;
     let flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_ACK;
     ask(RouteNetlinkMessage::NewNeighbour(message), flags).map(drop)
+}
+
+/// Tells the kernel to go on with a neighbour's link-layer address although it does not answer (NUD_STALE). What waits for it is let
+/// go first (NUD_FAILED): it would leave by the neighbour of its route, where that is another one.
+///
+/// # Errors
+/// When no socket can be made, or the kernel refuses: the entry or the interface may be gone by now.
+pub fn keep(ifindex: u32, address: IpAddr, link_layer: &[u8]) -> io::Result<()> {
+    change(ifindex, address, &[NeighbourState::Failed, NeighbourState::Stale], link_layer)
+}
+
+/// Makes the kernel ask a neighbour at its link-layer address whether it is there (NUD_PROBE).
+///
+/// # Errors
+/// As [`keep`].
+pub fn probe(ifindex: u32, address: IpAddr, link_layer: &[u8]) -> io::Result<()> {
+    change(ifindex, address, &[NeighbourState::Probe], link_layer)
+}
+
+/// Puts an entry that is there into these states one after the other, in one datagram so that little comes between.
+fn change(ifindex: u32, address: IpAddr, states: &[NeighbourState], link_layer: &[u8]) -> io::Result<()> {
+    let messages = states.iter().map(|state| {
+        let mut message = entry(ifindex, address);
+        message.header.state = *state;
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(link_layer.to_vec()));
+        RouteNetlinkMessage::NewNeighbour(message)
+    });
+    tell(messages, NLM_F_REQUEST | NLM_F_REPLACE)
 }
 
 /// Whether the kernel has an entry that it never resolves (`ip neigh ... nud permanent`, `nud noarp`).

@@ -7,7 +7,7 @@
 //! * `convert`: from one kernel message to events.
 //! * `rules`: which policy rules are foreign.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use mif_core::time::Deadline;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -15,7 +15,7 @@ use nix::{
     errno::Errno,
     sys::socket::{setsockopt, sockopt},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::{DATAGRAMS_PER_WAKEUP, Message};
 use crate::{
@@ -85,6 +85,7 @@ pub struct Monitor {
     socket: Reader<Socket>,
     timer: Timer,
     session: Session,
+    unsure: Arc<Notify>,
 }
 
 impl Monitor {
@@ -117,7 +118,14 @@ impl Monitor {
             socket: Reader::new(socket).map_err(Error::io("register the socket"))?,
             timer: Timer::new().map_err(Error::io("make a timer"))?,
             session: Session::new(address.port_number()),
+            unsure: Arc::default(),
         })
+    }
+
+    /// Tells the task that a dump is wanted ([`mif_core::pvd::PvdSet::wants_resync`]); it makes one when it may.
+    #[must_use]
+    pub fn unsure(&self) -> Arc<Notify> {
+        Arc::clone(&self.unsure)
     }
 
     /// Dumps, then follows the changes, until the receiver is gone.
@@ -125,7 +133,7 @@ impl Monitor {
     /// # Errors
     /// [`Error`] when the socket fails or the kernel refuses a dump; the subscription is over then.
     pub async fn run(self, messages: mpsc::Sender<Message>) -> Result<(), Error> {
-        let Self { socket, mut timer, mut session } = self;
+        let Self { socket, mut timer, mut session, unsure } = self;
         let kernel = SocketAddr::new(0, 0);
         let mut out = Vec::new();
         let mut datagrams = Vec::new();
@@ -146,6 +154,7 @@ impl Monitor {
                     datagrams.push(receive(socket, &mut buffer)?);
                     Ok(())
                 }) => read.map_err(Error::io("receive"))?,
+                () = unsure.notified() => session.unsure(clock::now()),
                 fired = timer.wait_until(due) => {
                     fired.map_err(Error::io("wait for the timer"))?;
                     session.poll(clock::now(), &mut out);

@@ -71,10 +71,10 @@ pub fn ip(arguments: &str) {
     assert!(status.success(), "ip -6 {arguments}");
 }
 
-/// Many `ip -6` commands at once.
-pub fn ip_batch(commands: &str) {
+/// Many commands of `ip -6` or `ip -4` at once.
+pub fn ip_batch(family: &str, commands: &str) {
     let mut child =
-        Command::new("ip").args(["-6", "-batch", "-"]).stdin(Stdio::piped()).spawn().expect("iproute2");
+        Command::new("ip").args([family, "-batch", "-"]).stdin(Stdio::piped()).spawn().expect("iproute2");
     child.stdin.take().expect("piped").write_all(commands.as_bytes()).expect("ip reads");
     assert!(child.wait().expect("ip ends").success());
 }

@@ -3,10 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv6Addr,
+    time::{Duration, Instant},
 };
 
+use mif_common::abi::{DEFAULT_VIEW, Verdict};
 use mif_core::{
-    pvd::event::{Event, KernelRoute, RouteProtocol},
+    nud::{Neighbour, State},
+    pvd::{
+        Limits, Preferences, PvdSet, PvdSnapshot,
+        event::{Event, KernelRoute, RouteProtocol},
+    },
+    select::literal,
     time::Deadline,
     wire::RouterPreference,
 };
@@ -71,8 +78,9 @@ fn the_first_dump_tells_what_is_there() {
         assert_eq!(on_link.expect("the prefix of the address").protocol, RouteProtocol::Kernel);
         assert!(!first.iter().any(|message| route_to(message, "2001:db8:9::/48").is_some()), "another table");
         assert!(!first.iter().any(|message| route_to(message, "ff00::/8").is_some()), "the local table");
-        let failed = Event::Neighbour { ifindex: wan, address: address("fe80::1"), reachable: false };
-        assert!(events.contains(&&failed));
+        let failed =
+            Neighbour { next_hop: (wan, address("fe80::1")), state: State::Failed, link_layer: None };
+        assert!(first.contains(&Message::Neighbour(failed)));
 
         let Message::ForeignRules(rules) = &first[first.len() - 2] else {
             panic!("rules are told before the end")
@@ -105,7 +113,11 @@ fn changes_of_links_and_addresses_arrive() {
             assert!((seconds - 2..=seconds + 1).contains(&left.as_secs()), "{left:?} of {seconds} s");
         }
         ip("addr del 2001:db8:1::1/64 dev wan");
-        watch.event(Event::AddressGone { ifindex: wan, address: address("2001:db8:1::1") }).await;
+        watch
+            .until(|message| {
+                matches!(message, Message::Event(Event::AddressGone(at)) if at.address == address("2001:db8:1::1"))
+            })
+            .await;
 
         ip("link set isp down");
         watch.link(|link| link.name == "wan" && !link.up).await;
@@ -161,10 +173,19 @@ fn changes_of_neighbours_arrive() {
     in_namespace(async || {
         let (mut watch, _) = Watch::start(netlink::RECEIVE_BUFFER).await;
         let wan = index("wan");
-        for (state, reachable) in [("reachable", true), ("failed", false), ("stale", true), ("failed", false)]
-        {
-            ip(&format!("neigh replace fe80::1 lladdr 02:00:5e:10:00:01 dev wan nud {state}"));
-            watch.event(Event::Neighbour { ifindex: wan, address: address("fe80::1"), reachable }).await;
+        let news = |text, state: State, last: u8| {
+            let link_layer = (state != State::Failed).then(|| vec![2, 0, 0x5e, 0x10, 0, last]);
+            Message::Neighbour(Neighbour { next_hop: (wan, address(text)), state, link_layer })
+        };
+        for (word, state) in [
+            ("reachable", State::Reachable),
+            ("failed", State::Failed),
+            ("stale", State::Stale),
+            ("failed", State::Failed),
+        ] {
+            ip(&format!("neigh replace fe80::1 lladdr 02:00:5e:10:00:01 dev wan nud {word}"));
+            let expected = news("fe80::1", state, 1);
+            watch.until(|message| *message == expected).await;
         }
         // A global address matters once a route goes through it.
         ip("addr add 2001:db8:1::1/64 dev wan nodad");
@@ -172,15 +193,11 @@ fn changes_of_neighbours_arrive() {
         ip("neigh replace 2001:db8:1::9 dev wan nud failed");
         ip("route add 2001:db8:2::/48 via 2001:db8:1::9 dev wan");
         let (_, before) = watch.route("2001:db8:2::/48").await;
-        let neighbour = |message: &Message| {
-            matches!(message, Message::Event(Event::Neighbour { address: at, .. })
-            if *at == address("2001:db8:1::9"))
-        };
+        let neighbour = |message: &Message| matches!(message, Message::Neighbour(news) if news.next_hop.1 == address("2001:db8:1::9"));
         assert!(!before.iter().any(neighbour), "a host among others");
         ip("neigh replace 2001:db8:1::9 lladdr 02:00:5e:10:00:09 dev wan nud reachable");
-        watch
-            .event(Event::Neighbour { ifindex: wan, address: address("2001:db8:1::9"), reachable: true })
-            .await;
+        let expected = news("2001:db8:1::9", State::Reachable, 9);
+        watch.until(|message| *message == expected).await;
         watch.stop().await;
     });
 }
@@ -251,8 +268,8 @@ impl Mirror {
             Event::Address(at) => {
                 addresses.insert(at.address);
             }
-            Event::AddressGone { address, .. } => {
-                addresses.remove(address);
+            Event::AddressGone(at) => {
+                addresses.remove(&at.address);
             }
             Event::Route(route) => {
                 routes.entry(route.prefix.to_string()).or_default().insert(route.gateway);
@@ -278,7 +295,10 @@ fn an_overrun_is_mended_by_a_new_dump() {
         // The runtime has one thread, and it is here: nobody reads meanwhile.
         let wanted: BTreeSet<Ipv6Addr> =
             (1..=500).map(|n| Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, n)).collect();
-        ip_batch(&wanted.iter().map(|at| format!("addr add {at}/128 dev wan nodad\n")).collect::<String>());
+        ip_batch(
+            "-6",
+            &wanted.iter().map(|at| format!("addr add {at}/128 dev wan nodad\n")).collect::<String>(),
+        );
 
         let mut overruns = 0;
         while mirror.repeated.is_some() || !mirror.addresses.is_superset(&wanted) {
@@ -302,7 +322,114 @@ fn a_replaced_route_does_not_stay() {
 
         ip("route replace 2001:db8:2::/48 via fe80::3 dev wan");
         while mirror.repeated.is_some() || mirror.routes["2001:db8:2::/48"] != gateways(&["fe80::3"]) {
-            mirror.apply(&watch.next().await);
+            let message = watch.next().await;
+            // There were two: which one went, the owner cannot know.
+            if matches!(message, Message::Event(Event::RouteReplaced(_))) {
+                watch.unsure.notify_one();
+            }
+            mirror.apply(&message);
+        }
+        watch.stop().await;
+    });
+}
+
+/// What a set of PvDs has that is told all from the beginning.
+async fn told_anew() -> Vec<PvdSnapshot> {
+    let (watch, first) = Watch::start(netlink::RECEIVE_BUFFER).await;
+    let mut set = PvdSet::new(Limits::default());
+    first.into_iter().for_each(|message| tell(&mut set, message));
+    watch.stop().await;
+    portrait(&set)
+}
+
+fn tell(set: &mut PvdSet, message: Message) {
+    if let Message::Event(event) = message {
+        set.apply(event, clock::now());
+    }
+}
+
+fn portrait(set: &PvdSet) -> Vec<PvdSnapshot> {
+    set.snapshot(clock::now(), &Preferences::default())
+}
+
+/// Thousands of replaced routes beside thousands of others: what each replaced is known, so that none asks for a dump. Where it is
+/// not known, dumps are few. The end is right in either case.
+#[test]
+fn a_storm_of_replaced_routes() {
+    const OTHERS: u32 = 3000;
+    const REPLACED: u32 = 4000;
+    /// The least time between two dumps.
+    const CALM: Duration = Duration::from_millis(100);
+    in_namespace(async || {
+        let other = |n: u32| format!("route add 172.16.{}.{} via 192.0.2.8 dev wan\n", n >> 8, n & 255);
+        let addresses = "addr add 192.0.2.1/24 dev wan\naddr add 192.0.2.2/24 dev wan\n".to_owned();
+        let one = "route add 10.0.0.0/8 via 192.0.2.8 dev wan\n".to_owned();
+        ip_batch("-4", &[addresses, one].into_iter().chain((0..OTHERS).map(other)).collect::<String>());
+        for twins in [false, true] {
+            if twins {
+                // The same but for the source: which of the two a route replaces, the kernel does not say.
+                ip_batch("-4", "route append 10.0.0.0/8 via 192.0.2.8 dev wan src 192.0.2.2\n");
+            }
+            let (mut watch, first) = Watch::start(netlink::RECEIVE_BUFFER).await;
+            let mut set = PvdSet::new(Limits::default());
+            first.into_iter().for_each(|message| tell(&mut set, message));
+            let began = Instant::now();
+            // A thread is in the namespace of the one that made it.
+            let storm = std::thread::spawn(|| {
+                let replace =
+                    |n: u32| format!("route replace 10.0.0.0/8 via 192.0.2.{} dev wan\n", 10 + n % 100);
+                ip_batch("-4", &(0..REPLACED).map(replace).collect::<String>());
+            });
+            let (mut dumps, mut replaced, mut dumping) = (0, 0, false);
+            // Until all is heard, and what is heard is what is there.
+            while replaced < REPLACED || dumping || portrait(&set) != told_anew().await {
+                let message = watch.next().await;
+                match &message {
+                    Message::Event(Event::RouteReplaced(_)) => replaced += 1,
+                    Message::Event(Event::ResyncBegin) => (dumps, dumping) = (dumps + 1, true),
+                    Message::Event(Event::ResyncEnd) => dumping = false,
+                    _ => {}
+                }
+                tell(&mut set, message);
+                if set.wants_resync() {
+                    watch.unsure.notify_one();
+                }
+            }
+            storm.join().expect("no panic");
+            let most = if twins { began.elapsed().div_duration_f64(CALM) as u32 + 1 } else { 0 };
+            println!("twins: {twins}: {dumps} dumps in {:?}", began.elapsed());
+            assert!(dumps <= most, "{dumps} dumps in {:?}", began.elapsed());
+            watch.stop().await;
+        }
+    });
+}
+
+/// A range of addresses that the administrator gave the host (AnyIP) is the host itself, also where an uplink would lead there.
+#[test]
+fn prefixes_of_the_host_itself() {
+    in_namespace(async || {
+        ip_batch("-4", "addr add 192.0.2.1/24 dev wan\nroute add default via 192.0.2.8 dev wan\n");
+        ip_batch("-6", "addr add 2001:db8:1::1/64 dev wan nodad\nroute add default via fe80::1 dev wan\n");
+        ip("link set lo up");
+        ip("route add local 2001:db8:77::/48 dev lo");
+        let (mut watch, first) = Watch::start(netlink::RECEIVE_BUFFER).await;
+        let mut set = PvdSet::new(Limits::default());
+        first.into_iter().for_each(|message| tell(&mut set, message));
+        let verdict = |set: &PvdSet, destination: &str| {
+            let world = set.world(clock::now(), &Preferences::default());
+            literal::answer(&world, DEFAULT_VIEW, address(destination)).verdict
+        };
+        assert_eq!(verdict(&set, "2001:db8:77::9"), Verdict::Pass);
+        assert_eq!(verdict(&set, "2001:db8:78::9"), Verdict::Use);
+        let ours = "::ffff:198.51.100.9";
+        assert_eq!(verdict(&set, ours), Verdict::Use);
+        ip_batch("-4", "route add local 198.51.100.0/24 dev lo\n");
+        while verdict(&set, ours) != Verdict::Pass {
+            tell(&mut set, watch.next().await);
+        }
+        ip_batch("-4", "route del local 198.51.100.0/24 dev lo\n");
+        while verdict(&set, ours) != Verdict::Use {
+            tell(&mut set, watch.next().await);
         }
         watch.stop().await;
     });

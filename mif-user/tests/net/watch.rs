@@ -1,11 +1,13 @@
 //! A netlink monitor beside a test.
 
+use std::sync::Arc;
+
 use mif_core::pvd::event::{Event, KernelRoute, Link};
 use mif_user::net::{
     self, Message,
     netlink::{self, Monitor},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::namespace::ip;
 
@@ -13,6 +15,8 @@ use crate::namespace::ip;
 pub struct Watch {
     messages: mpsc::Receiver<Message>,
     task: tokio::task::JoinHandle<Result<(), netlink::Error>>,
+    /// Asks for a dump.
+    pub unsure: Arc<Notify>,
 }
 
 impl Watch {
@@ -20,7 +24,8 @@ impl Watch {
     pub async fn start(receive_buffer: usize) -> (Self, Vec<Message>) {
         let monitor = Monitor::with_receive_buffer(receive_buffer).expect("rtnetlink");
         let (sender, messages) = mpsc::channel(net::CHANNEL_MESSAGES);
-        let mut watch = Self { messages, task: tokio::spawn(monitor.run(sender)) };
+        let unsure = monitor.unsure();
+        let mut watch = Self { messages, task: tokio::spawn(monitor.run(sender)), unsure };
         let first = watch.until(|message| *message == Message::Event(Event::ResyncEnd)).await;
         (watch, first)
     }

@@ -62,7 +62,7 @@ fn it_comes_and_goes_with_the_kernels_word() {
         ["local addresses changed", "PvD 1 eth2/ipv4 added"]
     );
     assert_eq!(host.tell(Event::Route(route.clone())), ["PvD 1 eth2/ipv4 changed: routes"]);
-    host.tell(Event::AddressGone { ifindex: 2, address: address.address });
+    host.tell(Event::AddressGone(address.clone()));
     assert_eq!(host.ids(), ["eth2/ipv4"], "a route is left");
     host.tell(Event::RouteGone(route));
     assert_eq!(host.ids(), Vec::<String>::new());

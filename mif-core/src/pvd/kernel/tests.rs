@@ -96,6 +96,38 @@ fn links() {
     }
 }
 
+/// What stays on an interface that goes down is nobody's any more, and nobody else's, if its PvD led anywhere.
+#[test]
+fn stranded_addresses() {
+    let down = || Event::Link(Link { up: false, ..link(2) });
+    let up = || Event::Link(link(2));
+    let here = || Event::Address(address(2, "2001:db8::5"));
+    let uplink = || vec![here(), advertisement()];
+    let served = || vec![here()];
+    let elsewhere = || Event::Address(address(3, "2001:db8::5"));
+    for (row, before, events, stranded) in [
+        ("up", uplink(), vec![], 0),
+        ("down", uplink(), vec![down()], 1),
+        ("still down", uplink(), vec![down(), Event::Link(Link { up: false, mtu: 1400, ..link(2) })], 1),
+        ("up again", uplink(), vec![down(), up()], 0),
+        ("without a router", served(), vec![down()], 0),
+        ("on another interface as well", uplink(), vec![elsewhere(), down()], 0),
+        ("gone", uplink(), vec![down(), Event::AddressGone(address(2, "2001:db8::5"))], 0),
+        ("and with its interface", uplink(), vec![down(), Event::LinkGone { ifindex: 2 }], 0),
+    ] {
+        let mut host = Host::new(&[2, 3]);
+        host.tell_all(before);
+        let mut world = host.world();
+        host.set.refresh(&mut world, host.now, &host.preferences);
+        for event in events {
+            host.tell(event);
+            host.set.refresh(&mut world, host.now, &host.preferences);
+        }
+        assert_eq!(host.world().stranded.len(), stranded, "{row}");
+        assert_eq!(world, host.world(), "{row}");
+    }
+}
+
 /// An advertisement or an address may overtake the message about its link.
 #[test]
 fn unknown_link() {
@@ -211,10 +243,8 @@ fn repeated_messages_change_nothing() {
     for event in uplink().into_iter().chain([Event::Link(link(2)), Event::LinkGone { ifindex: 9 }]) {
         assert_eq!(host.tell(event), [""; 0]);
     }
-    for gone in [
-        Event::AddressGone { ifindex: 2, address: ip("2001:db8::5") },
-        Event::RouteGone(learnt(2, "::/0", Some(A))),
-    ] {
+    for gone in [Event::AddressGone(address(2, "2001:db8::5")), Event::RouteGone(learnt(2, "::/0", Some(A)))]
+    {
         assert_ne!(host.tell(gone.clone()), [""; 0]);
         assert_eq!(host.tell(gone), [""; 0]);
     }
@@ -234,6 +264,59 @@ fn lifetimes_of_addresses() {
     }
     let refreshed = Address { preferred_until: until(40), valid_until: until(50), ..first };
     assert_eq!(host.tell(Event::Address(refreshed)), ["local addresses changed", "PvD 1 eth2 added"]);
+}
+
+/// The kernel tells of a replacing route, and not what it replaced: the one that there was, on whatever interface. Of several
+/// only the kernel knows.
+#[test]
+fn replaced_routes() {
+    let by = |ifindex, metric| KernelRoute { metric, ..route(ifindex, "10.0.0.0/8", Some("192.0.2.1")) };
+    let from = |source| KernelRoute { preferred_source: Some(ip(source)), ..by(2, 100) };
+    let elsewhere = KernelRoute { metric: 100, ..route(2, "10.0.0.0/9", Some("192.0.2.1")) };
+    let v6 = |gateway| route(2, "2001:db8::/32", Some(gateway));
+    for (row, known, new, left, unsure) in [
+        ("nothing known", vec![], by(2, 100), 1, false),
+        ("itself", vec![by(2, 100)], by(2, 100), 1, false),
+        ("by another interface", vec![by(3, 100)], by(2, 100), 1, false),
+        ("from another source", vec![by(2, 100)], from("192.0.2.7"), 1, false),
+        ("of another metric", vec![by(2, 200)], by(2, 100), 2, false),
+        ("of another length", vec![elsewhere], by(2, 100), 2, false),
+        ("one of two", vec![from("192.0.2.7"), from("192.0.2.8")], by(2, 100), 3, true),
+        ("another router, in IPv6", vec![v6("fe80::1")], v6("fe80::2"), 1, false),
+        ("one of two, in IPv6", vec![v6("fe80::1"), v6("fe80::2")], v6("fe80::2"), 2, true),
+    ] {
+        let mut host = Host::new(&[2, 3]);
+        host.tell_all(known.into_iter().map(Event::Route));
+        host.tell_all([Event::RouteReplaced(new.clone()), Event::Route(new)]);
+        assert_eq!((host.set.kernel_routes, host.set.wants_resync()), (left, unsure), "{row}");
+        assert!(!host.set.wants_resync(), "{row}: asked for once");
+    }
+}
+
+/// What is another route to the kernel goes by itself.
+#[test]
+fn routes_that_differ_in_little() {
+    let plain = route(2, "10.0.0.0/8", Some("192.0.2.1"));
+    let from = |source| KernelRoute { preferred_source: Some(ip(source)), ..plain.clone() };
+    let leased = KernelRoute { protocol: crate::pvd::event::RouteProtocol::Dhcp, ..plain.clone() };
+    let all = [plain.clone(), from("192.0.2.7"), from("192.0.2.8"), leased];
+    for gone in 0..all.len() {
+        let mut host = Host::new(&[2]);
+        host.tell_all(all.iter().cloned().map(Event::Route));
+        host.tell(Event::RouteGone(all[gone].clone()));
+        let left: Vec<_> = host.set.links[&2].routes.values().map(|(route, _)| route.clone()).collect();
+        assert_eq!(left.len(), all.len() - 1);
+        assert!(!left.contains(&all[gone]), "{gone}");
+    }
+    // In IPv6 the next hop makes the route.
+    let plain = route(2, "2001:db8::/32", Some(A));
+    let from = KernelRoute { preferred_source: Some(ip("2001:db8::5")), ..plain.clone() };
+    let mut host = Host::new(&[2]);
+    host.tell_all([Event::Route(from), Event::Route(plain.clone())]);
+    assert_eq!(
+        host.set.links[&2].routes.values().map(|(route, _)| route.clone()).collect::<Vec<_>>(),
+        [plain]
+    );
 }
 
 /// A full routing table, and a flood of addresses, cost what the caps say.

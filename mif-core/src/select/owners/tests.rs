@@ -84,6 +84,20 @@ fn addresses_on_several_interfaces_are_told() {
     }
 }
 
+/// An address that a PvD has is not stranded, whatever else is said of it.
+#[test]
+fn stranded_addresses() {
+    let address = |text: &str| text.parse::<Ipv6Addr>().expect("a literal");
+    let mut world = world("pvd 1 2\nsource 2001:db8:a::1/64");
+    world.stranded = vec![(address("2001:db8:a::1"), 3), (address("2001:db8:b::1"), 3)];
+    let sources = sources(&world);
+    for (text, expected) in [("2001:db8:a::1", (2, 1, 0)), ("2001:db8:b::1", (3, 0, source_flags::STRANDED))]
+    {
+        let source = sources[&address(text)];
+        assert_eq!((source.ifindex, source.pvd, source.flags), expected, "{text}");
+    }
+}
+
 #[test]
 fn pvds_and_members() {
     let world = world(

@@ -154,7 +154,7 @@ pub fn world(most: usize) -> impl Strategy<Value = World> {
                 pvd.index = index;
             }
             let views = (1..).zip(views).map(|(id, groups)| View { id, groups }).collect();
-            World { pvds, local_addresses, views }
+            World { pvds, local_addresses, stranded: Vec::new(), views }
         },
     )
 }

@@ -122,6 +122,7 @@ fn explain(
     let world = World {
         pvds: pvds.iter().filter_map(PvdSnapshot::for_selection).collect(),
         local_addresses: Vec::new(),
+        stranded: Vec::new(),
         views: vec![View { id: view, groups: groups.clone() }],
     };
     let explanation = literal::explain(&world, view, destination);

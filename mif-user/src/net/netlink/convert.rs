@@ -8,6 +8,7 @@ use std::{
 use ipnet::{IpNet, Ipv6Net};
 use mif_core::{
     family::{Family, mapped, mapped_net},
+    nud::{Neighbour, State},
     pvd::event::{Address, Event, KernelRoute, Link, RouteProtocol},
     time::{Deadline, Time},
     wire::RouterPreference,
@@ -19,8 +20,8 @@ use netlink_packet_route::{
     link::{LinkFlags, LinkHeader},
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
     route::{
-        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RoutePreference, RouteType,
-        RouteVia,
+        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RoutePreference,
+        RouteProtocol as RouteProtocolNumber, RouteType, RouteVia,
     },
     rule::RuleMessage,
 };
@@ -35,26 +36,27 @@ pub(super) enum Change {
     Event(Event),
     /// A neighbour's state, for whoever knows whether it matters.
     Neighbour {
-        ifindex: u32,
-        address: Ipv6Addr,
-        reachable: bool,
+        news: Neighbour,
         /// NTF_ROUTER: it said so in a Neighbor or Router Advertisement.
         router: bool,
     },
+    /// What the kernel has is not known any more: it changed something without a word.
+    Unsure,
     Rule(RuleMessage),
     RuleGone(RuleMessage),
 }
 
 /// Whether a message announces a route that took the place of others, which end without a word.
-pub(super) const fn replaces(kind: u16, flags: u16) -> bool {
+const fn replaces(kind: u16, flags: u16) -> bool {
     kind == libc::RTM_NEWROUTE && flags & NLM_F_REPLACE != 0
 }
 
-/// The changes of one message; none for what is not ours (other families, other tables, bridge ports).
+/// The changes of one message, whose header has these flags; none for what is not ours (other families, other tables, bridge
+/// ports).
 ///
 /// # Errors
 /// When a message of a kind we know cannot be read.
-pub(super) fn changes(kind: u16, payload: &[u8], now: Time) -> Result<Vec<Change>, DecodeError> {
+pub(super) fn changes(kind: u16, flags: u16, payload: &[u8], now: Time) -> Result<Vec<Change>, DecodeError> {
     let event = |event: Option<Event>| event.map(Change::Event).into_iter().collect();
     Ok(match kind {
         libc::RTM_NEWLINK => event(link(payload)?.map(Event::Link)),
@@ -65,13 +67,22 @@ pub(super) fn changes(kind: u16, payload: &[u8], now: Time) -> Result<Vec<Change
             event(gone.then_some(Event::LinkGone { ifindex: header.index }))
         }
         libc::RTM_NEWADDR => event(address(&AddressMessage::parse(payload)?, now).map(Event::Address)),
-        libc::RTM_DELADDR => event(
-            address(&AddressMessage::parse(payload)?, now)
-                .map(|address| Event::AddressGone { ifindex: address.ifindex, address: address.address }),
-        ),
+        libc::RTM_DELADDR => event(address(&AddressMessage::parse(payload)?, now).map(Event::AddressGone)),
         libc::RTM_NEWROUTE => {
-            let routes = routes(&RouteMessage::parse(payload)?, now);
-            routes.into_iter().map(|route| Change::Event(Event::Route(route))).collect()
+            let message = RouteMessage::parse(payload)?;
+            let routes = routes(&message, now);
+            // One of several next hops says nothing of how many were replaced; and what is replaced in the local table is of there.
+            let replaced = match &routes[..] {
+                [] => None,
+                _ if message.header.kind == RouteType::Local => None,
+                [route] => Some(Change::Event(Event::RouteReplaced(route.clone()))),
+                _ => Some(Change::Unsure),
+            };
+            let replaced = replaced.filter(|_| replaces(kind, flags));
+            replaced
+                .into_iter()
+                .chain(routes.into_iter().map(|route| Change::Event(Event::Route(route))))
+                .collect()
         }
         libc::RTM_DELROUTE => {
             let routes = routes(&RouteMessage::parse(payload)?, now);
@@ -79,7 +90,9 @@ pub(super) fn changes(kind: u16, payload: &[u8], now: Time) -> Result<Vec<Change
         }
         libc::RTM_NEWNEIGH => neighbour(&NeighbourMessage::parse(payload)?).into_iter().collect(),
         // Nothing is known of it any more, which counts as reachable (RFC 4191 §3.2): the next packet finds out.
-        libc::RTM_DELNEIGH => forgotten(&NeighbourMessage::parse(payload)?).into_iter().collect(),
+        libc::RTM_DELNEIGH => {
+            neighbour_is(State::Gone, &NeighbourMessage::parse(payload)?).into_iter().collect()
+        }
         libc::RTM_NEWRULE => rule(payload)?.map(Change::Rule).into_iter().collect(),
         libc::RTM_DELRULE => rule(payload)?.map(Change::RuleGone).into_iter().collect(),
         _ => Vec::new(),
@@ -94,12 +107,13 @@ fn link(payload: &[u8]) -> Result<Option<Link>, DecodeError> {
     if header.interface_family != AddressFamily::Unspec {
         return Ok(None);
     }
-    let (mut name, mut mtu) = (None, None);
+    let (mut name, mut mtu, mut of_vrf) = (None, None, false);
     for attribute in NlasIterator::new(&payload[HEADER..]) {
         let attribute = attribute?;
         match attribute.kind() {
             libc::IFLA_IFNAME => name = Some(parse_string(attribute.value())?),
             libc::IFLA_MTU => mtu = Some(parse_u32(attribute.value())?),
+            libc::IFLA_LINKINFO => of_vrf = is_of_vrf(attribute.value())?,
             _ => {}
         }
     }
@@ -109,10 +123,26 @@ fn link(payload: &[u8]) -> Result<Option<Link>, DecodeError> {
         ifindex: header.index,
         name,
         up: header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
-        loopback: header.flags.contains(LinkFlags::Loopback),
+        loopback: header.flags.contains(LinkFlags::Loopback) || of_vrf,
         mtu,
     }))
 }
+
+/// Whether IFLA_LINKINFO is that of a VRF or of an interface in one.
+fn is_of_vrf(info: &[u8]) -> Result<bool, DecodeError> {
+    for attribute in NlasIterator::new(info) {
+        let attribute = attribute?;
+        if matches!(attribute.kind(), libc::IFLA_INFO_KIND | IFLA_INFO_SLAVE_KIND)
+            && parse_string(attribute.value())? == "vrf"
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// if_link.h; libc does not name it.
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
 
 /// The family, if it is one of ours.
 fn family(family: AddressFamily) -> Option<Family> {
@@ -149,6 +179,7 @@ fn address(message: &AddressMessage, now: Time) -> Option<Address> {
         ifindex: message.header.index,
         address: mapped(address),
         prefix_len: mapped_net(net).prefix_len(),
+        peer: either.filter(|far| local.is_some_and(|near| near != *far)).map(mapped),
         tentative: flags.contains(AddressFlags::Tentative) && !optimistic,
         optimistic,
         dad_failed: flags.contains(AddressFlags::Dadfailed),
@@ -168,8 +199,12 @@ fn routes(message: &RouteMessage, now: Time) -> Vec<KernelRoute> {
     let refuses = match header.kind {
         RouteType::Unicast => false,
         RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw => true,
+        // A range of addresses that the administrator gave this host. Those of its interfaces are the kernel's, and known.
+        RouteType::Local if header.protocol != RouteProtocolNumber::Kernel => true,
         _ => return Vec::new(),
     };
+    let home =
+        if header.kind == RouteType::Local { libc::RT_TABLE_LOCAL } else { RouteHeader::RT_TABLE_MAIN };
     // A source prefix (RTA_SRC) makes the route one of some sources only, which a KernelRoute cannot say. To leave it out
     // is safe: the kernel still applies it to packets whose source it fits.
     let Some(family) = family(header.address_family) else { return Vec::new() };
@@ -209,7 +244,7 @@ fn routes(message: &RouteMessage, now: Time) -> Vec<KernelRoute> {
         }
     }
     let Ok(prefix) = IpNet::new(destination, header.destination_prefix_length) else { return Vec::new() };
-    if table != u32::from(RouteHeader::RT_TABLE_MAIN) {
+    if table != u32::from(home) {
         return Vec::new();
     }
     route.prefix = mapped_net(prefix);
@@ -285,32 +320,36 @@ fn ticks_per_second() -> u32 {
     sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|hz| u32::try_from(hz).ok()).unwrap_or(USER_HZ)
 }
 
-fn forgotten(message: &NeighbourMessage) -> Option<Change> {
-    let mut known = message.clone();
-    known.header.state = NeighbourState::Stale;
-    neighbour(&known)
-}
-
 fn neighbour(message: &NeighbourMessage) -> Option<Change> {
-    family(message.header.family)?;
-    let reachable = match message.header.state {
-        NeighbourState::Failed => false,
+    let state = match message.header.state {
+        NeighbourState::Failed => State::Failed,
         // Being resolved: nothing is known yet.
         NeighbourState::None | NeighbourState::Incomplete => return None,
-        // NUD_VALID. As rt6_check_neigh has it: a stale neighbour, or one being probed, is not known to be gone.
-        _ => true,
+        NeighbourState::Reachable => State::Reachable,
+        NeighbourState::Probe => State::Probe,
+        NeighbourState::Permanent | NeighbourState::Noarp => State::Static,
+        _ => State::Stale,
     };
-    let address = message.attributes.iter().find_map(|attribute| match attribute {
-        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(address.to_ipv6_mapped()),
-        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(*address),
-        _ => None,
-    })?;
-    (!address.is_multicast()).then_some(Change::Neighbour {
-        ifindex: message.header.ifindex,
-        address,
-        reachable,
-        router: message.header.flags.contains(NeighbourFlags::Router),
-    })
+    neighbour_is(state, message)
+}
+
+fn neighbour_is(state: State, message: &NeighbourMessage) -> Option<Change> {
+    family(message.header.family)?;
+    let (mut address, mut link_layer) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => {
+                address = Some(found.to_ipv6_mapped());
+            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(found)) => address = Some(*found),
+            NeighbourAttribute::LinkLayerAddress(found) => link_layer = Some(found.clone()),
+            _ => {}
+        }
+    }
+    let address = address.filter(|address| !address.is_multicast())?;
+    let next_hop = (message.header.ifindex, address);
+    let router = message.header.flags.contains(NeighbourFlags::Router);
+    Some(Change::Neighbour { news: Neighbour { next_hop, state, link_layer }, router })
 }
 
 fn rule(payload: &[u8]) -> Result<Option<RuleMessage>, DecodeError> {

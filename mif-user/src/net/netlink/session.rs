@@ -6,12 +6,14 @@
 //! order: of each object, the last word is the kernel's last.
 //!
 //! A new dump ("resync") is made when announcements were lost (ENOBUFS), when the kernel says that a dump was
-//! interrupted, when a route replaced others (the kernel does not announce their end, `fib6_add_rt2node`), when routes may have
+//! interrupted, when a route replaced one of several that are alike (the kernel does not announce which, see
+//! [`Event::RouteReplaced`]), when routes may have
 //! gone with their interface, their source or their next hop object (`fib_sync_down_dev`, `fib_sync_down_addr`,
 //! `fib6_remove_prefsrc`, without a word either), and
 //! when the lifetimes of the kernel's own routes must be read again (it does not announce their renewal by a Router
 //! Advertisement, `addrconf_prefix_rcv`, `ndisc_router_discovery`). Between two resyncs lies at least as much time as the
-//! last one took: whatever happens, no more than half of the time goes into them.
+//! last one took: whatever happens, no more than half of the time goes into them. Those that somebody's storm of changes asks for
+//! wait longer: see [`CALM`].
 
 use std::{collections::BTreeSet, net::Ipv6Addr, time::Duration};
 
@@ -42,13 +44,20 @@ const HELD_CHANGES: usize = 16_384;
 /// (`net.ipv6.route.gc_interval`), so nothing is gained below a second.
 const REFRESH_MIN: Duration = Duration::from_secs(1);
 
+/// How many times as long as a resync took the next one waits that changes without a word ask for, and the least of it. So a storm
+/// of them costs no more than a tenth of the time, or ten small dumps a second; and the first of them is looked at at once.
+const CALM: u32 = 9;
+const CALM_MIN: Duration = Duration::from_millis(100);
+
 /// What a resync lists, in this order: the later needs the earlier (a neighbour matters when a route goes through it).
-const SUBJECTS: [(Subject, AddressFamily); 9] = [
+const SUBJECTS: [(Subject, AddressFamily); 11] = [
     (Subject::Links, AddressFamily::Unspec),
     (Subject::Addresses, AddressFamily::Inet),
     (Subject::Addresses, AddressFamily::Inet6),
     (Subject::Routes, AddressFamily::Inet),
     (Subject::Routes, AddressFamily::Inet6),
+    (Subject::LocalRoutes, AddressFamily::Inet),
+    (Subject::LocalRoutes, AddressFamily::Inet6),
     (Subject::Neighbours, AddressFamily::Inet),
     (Subject::Neighbours, AddressFamily::Inet6),
     (Subject::Rules, AddressFamily::Inet),
@@ -61,6 +70,8 @@ enum Subject {
     Links,
     Addresses,
     Routes,
+    /// Of the local table.
+    LocalRoutes,
     Neighbours,
     Rules,
 }
@@ -71,6 +82,7 @@ impl Subject {
             Self::Links => "links",
             Self::Addresses => "addresses",
             Self::Routes => "routes",
+            Self::LocalRoutes => "local routes",
             Self::Neighbours => "neighbours",
             Self::Rules => "rules",
         }
@@ -92,6 +104,8 @@ pub(super) struct Session {
     due: Option<Time>,
     /// No resync before this.
     not_before: Time,
+    /// None before this because of changes without a word.
+    calm_until: Time,
     rules: Vec<RuleMessage>,
     /// Whether `rules` are all: not from the beginning of a dump until one is complete.
     rules_complete: bool,
@@ -119,6 +133,7 @@ impl Session {
             dump: None,
             due: None,
             not_before: Time(0),
+            calm_until: Time(0),
             rules: Vec::new(),
             rules_complete: false,
             told: None,
@@ -194,12 +209,13 @@ impl Session {
             NLMSG_DONE | NLMSG_ERROR if ours => self.dumped(status(message.payload()), now, out),
             NLMSG_DONE | NLMSG_ERROR => Ok(()),
             kind => {
-                let replaces = !ours && convert::replaces(kind, message.flags());
                 if kind == RTM_DELNEXTHOP && !ours {
-                    self.resync_by(now);
+                    self.unsure(now);
                     return Ok(());
                 }
-                let Ok(changes) = convert::changes(kind, message.payload(), now) else {
+                // In answers the flag means something else.
+                let flags = if ours { 0 } else { message.flags() };
+                let Ok(changes) = convert::changes(kind, flags, message.payload(), now) else {
                     tracing::warn!(kind, octets = message.payload().len(), "netlink message not understood");
                     out.push(Message::Lost(Loss::NetlinkUnreadable));
                     return Ok(());
@@ -219,8 +235,8 @@ impl Session {
                         }
                     }
                 }
-                if replaces || silent {
-                    self.resync_by(now);
+                if silent {
+                    self.unsure(now);
                 }
                 Ok(())
             }
@@ -231,7 +247,8 @@ impl Session {
     fn dumped(&mut self, status: i32, now: Time, out: &mut Vec<Message>) -> Result<(), Error> {
         let Some(dump) = &mut self.dump else { return Ok(()) };
         // A namespace that never had an IPv4 route has no main table for them (`inet_dump_fib`).
-        let no_table = SUBJECTS[dump.subject].0 == Subject::Routes && status == -libc::ENOENT;
+        let routes = matches!(SUBJECTS[dump.subject].0, Subject::Routes | Subject::LocalRoutes);
+        let no_table = routes && status == -libc::ENOENT;
         if status < 0 && !no_table {
             let source = std::io::Error::from_raw_os_error(-status);
             return Err(Error::Dump { subject: SUBJECTS[dump.subject].0.name(), source });
@@ -242,7 +259,9 @@ impl Session {
             self.ask(next);
             return Ok(());
         }
-        self.not_before = now.after(dump.began.until(now));
+        let took = dump.began.until(now);
+        self.not_before = now.after(took);
+        self.calm_until = now.after((took * CALM).max(CALM_MIN));
         let Dump { held, spoilt, .. } = self.dump.take().expect("checked above");
         if spoilt {
             // The next ResyncBegin takes the place of this one's end.
@@ -270,6 +289,11 @@ impl Session {
         }
     }
 
+    /// The kernel changed something without a word.
+    pub(super) fn unsure(&mut self, now: Time) {
+        self.resync_by(now.max(self.calm_until));
+    }
+
     fn resync_by(&mut self, at: Time) {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
@@ -292,12 +316,14 @@ impl Session {
                 }
                 out.push(Message::Event(event));
             }
-            Change::Neighbour { ifindex, address, reachable, router } => {
+            Change::Neighbour { news, router } => {
+                let (_, address) = news.next_hop;
                 // Routers have link-local addresses in Router Advertisements; a static route may name another one.
                 if router || address.is_unicast_link_local() || self.gateways.contains(&address) {
-                    out.push(Message::Event(Event::Neighbour { ifindex, address, reachable }));
+                    out.push(Message::Neighbour(news));
                 }
             }
+            Change::Unsure => self.unsure(now),
             Change::Rule(rule) => {
                 self.rules.push(rule);
                 self.tell_rules(out);
@@ -336,7 +362,7 @@ const RTM_DELNEXTHOP: u16 = 105;
 fn takes_routes_along(change: &Change) -> bool {
     match change {
         Change::Event(Event::Link(link)) => !link.up,
-        Change::Event(Event::AddressGone { .. }) => true,
+        Change::Event(Event::AddressGone(_)) => true,
         _ => false,
     }
 }
@@ -356,11 +382,13 @@ fn request(subject: usize, sequence: u32) -> Vec<u8> {
             addresses.header.family = family;
             RouteNetlinkMessage::GetAddress(addresses)
         }
-        Subject::Routes => {
+        Subject::Routes | Subject::LocalRoutes => {
             let mut routes = RouteMessage::default();
             routes.header.address_family = family;
-            // The local table repeats the addresses; the others are behind rules, which are reported as such.
-            routes.header.table = RouteHeader::RT_TABLE_MAIN;
+            // The other tables are behind rules, which are reported as such.
+            let local = subject == Subject::LocalRoutes;
+            let table = if local { libc::RT_TABLE_LOCAL } else { RouteHeader::RT_TABLE_MAIN };
+            routes.header.table = table;
             RouteNetlinkMessage::GetRoute(routes)
         }
         Subject::Neighbours => {

@@ -226,6 +226,7 @@ fn address(ifindex: u32, router: Router) -> Address {
         ifindex,
         address: router.host(),
         prefix_len: 64,
+        peer: None,
         tentative: false,
         optimistic: false,
         dad_failed: false,

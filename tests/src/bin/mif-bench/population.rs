@@ -115,7 +115,7 @@ impl Population {
             }
         }
         let local = Family::ALL.into_iter().flat_map(|family| (0..2).map(move |pvd| source(family, pvd)));
-        World { pvds, local_addresses: local.collect(), views: Vec::new() }
+        World { pvds, local_addresses: local.collect(), stranded: Vec::new(), views: Vec::new() }
     }
 
     /// Lines for `ip -batch`: a rule and a table for each PvD.

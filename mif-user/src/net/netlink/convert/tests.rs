@@ -15,7 +15,7 @@ fn emit(body: &impl Emitable) -> Vec<u8> {
 }
 
 fn read(kind: u16, body: &[u8]) -> Vec<Change> {
-    changes(kind, body, NOW).expect("readable")
+    changes(kind, 0, body, NOW).expect("readable")
 }
 
 fn ip(text: &str) -> Ipv6Addr {
@@ -45,6 +45,14 @@ fn links() {
     let mtu = (libc::IFLA_MTU, &1400u32.to_ne_bytes()[..]);
     // An attribute that we have no use for may have any form.
     let odd = (libc::IFLA_STATS64, &[1, 2, 3][..]);
+    let info = |kind: u16, value: &[u8]| emit(&[DefaultNla::new(kind, value.to_vec())].as_slice());
+    let infos = [
+        (libc::IFLA_INFO_KIND, "vrf\0"),
+        (IFLA_INFO_SLAVE_KIND, "vrf\0"),
+        (IFLA_INFO_SLAVE_KIND, "bridge\0"),
+    ];
+    let [vrf, in_vrf, in_bridge] = &infos.map(|(kind, value)| info(kind, value.as_bytes()));
+    let [vrf, in_vrf, in_bridge] = [vrf, in_vrf, in_bridge].map(|info| (libc::IFLA_LINKINFO, &info[..]));
     let bridge = u8::try_from(libc::AF_BRIDGE).expect("7");
     for (row, family, flags, attributes, expected) in [
         ("up with carrier", 0, up | lower_up, &[name, odd, mtu][..], Some((true, false))),
@@ -52,6 +60,9 @@ fn links() {
         ("carrier, down", 0, lower_up, &[name, mtu], Some((false, false))),
         ("loopback", 0, up | lower_up | loopback, &[name, mtu], Some((true, true))),
         ("a wireless event", 0, up | lower_up, &[name], None),
+        ("a VRF", 0, up | lower_up, &[name, mtu, vrf], Some((true, true))),
+        ("of a VRF", 0, up | lower_up, &[name, mtu, in_vrf], Some((true, true))),
+        ("of a bridge", 0, up | lower_up, &[name, mtu, in_bridge], Some((true, false))),
         ("a bridge port", bridge, up | lower_up, &[name, mtu], None),
     ] {
         let expected = expected.map(|(up, loopback)| {
@@ -90,6 +101,7 @@ fn addresses() {
         ifindex: 7,
         address: ip("2001:db8::7"),
         prefix_len: 64,
+        peer: None,
         tentative: false,
         optimistic: false,
         dad_failed: false,
@@ -127,7 +139,9 @@ fn addresses() {
 
     let mut with_peer = address_message(AddressFlags::empty(), 3600, 1800);
     with_peer.attributes.push(AddressAttribute::Local(ip("2001:db8::8").into()));
-    let gone = Change::Event(Event::AddressGone { ifindex: 7, address: ip("2001:db8::8") });
+    let peer = Some(ip("2001:db8::7"));
+    let gone =
+        Change::Event(Event::AddressGone(Address { address: ip("2001:db8::8"), peer, ..plain.clone() }));
     assert_eq!(read(libc::RTM_DELADDR, &emit(&with_peer)), [gone]);
 
     let mut ipv4 = address_message(AddressFlags::empty(), 3600, 1800);
@@ -143,6 +157,7 @@ fn addresses() {
     let expected = Address {
         address: mapped(ours),
         prefix_len: 96 + 24,
+        peer: Some(mapped(peer)),
         secondary: true,
         valid_until: never,
         preferred_until: never,
@@ -337,29 +352,51 @@ fn a_route_of_many_paths_is_many_routes() {
 }
 
 #[test]
-fn only_a_replacing_new_route_replaces() {
-    for (kind, flags, expected) in [
-        (libc::RTM_NEWROUTE, NLM_F_REPLACE, true),
-        (libc::RTM_NEWROUTE, NLM_F_CREATE, false),
-        (libc::RTM_DELROUTE, NLM_F_REPLACE, false),
-        (libc::RTM_NEWADDR, NLM_F_REPLACE, false),
+fn replacing_routes() {
+    let hops = [8, 9].map(|ifindex| {
+        let mut hop = RouteNextHop::default();
+        hop.interface_index = ifindex;
+        hop
+    });
+    let single = emit(&route_message(RouteType::Unicast, vec![]));
+    let multiple = emit(&route_message(RouteType::Unicast, vec![RouteAttribute::MultiPath(hops.to_vec())]));
+    let local = route_message(RouteType::Local, vec![RouteAttribute::Table(libc::RT_TABLE_LOCAL.into())]);
+    let local = emit(&local);
+    for (row, kind, flags, body, expected) in [
+        ("new", libc::RTM_NEWROUTE, NLM_F_CREATE, &single, "route"),
+        ("replacing", libc::RTM_NEWROUTE, NLM_F_REPLACE, &single, "replaced route"),
+        ("replacing by several", libc::RTM_NEWROUTE, NLM_F_REPLACE, &multiple, "unsure route route"),
+        ("of the local table", libc::RTM_NEWROUTE, NLM_F_REPLACE, &local, "route"),
+        ("gone", libc::RTM_DELROUTE, NLM_F_REPLACE, &single, "gone"),
     ] {
-        assert_eq!(replaces(kind, flags), expected, "{kind} {flags:#x}");
+        let changes = changes(kind, flags, body, NOW).expect("readable");
+        let words: Vec<_> = changes
+            .iter()
+            .map(|change| match change {
+                Change::Event(Event::Route(_)) => "route",
+                Change::Event(Event::RouteReplaced(_)) => "replaced",
+                Change::Event(Event::RouteGone(_)) => "gone",
+                Change::Unsure => "unsure",
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(words.join(" "), expected, "{row}");
     }
 }
 
 #[test]
 fn neighbours() {
-    for (state, reachable) in [
+    let link_layer = || Some(vec![2, 0, 0, 0, 0, 1]);
+    for (state, expected) in [
         (NeighbourState::None, None),
         (NeighbourState::Incomplete, None),
-        (NeighbourState::Reachable, Some(true)),
-        (NeighbourState::Stale, Some(true)),
-        (NeighbourState::Delay, Some(true)),
-        (NeighbourState::Probe, Some(true)),
-        (NeighbourState::Permanent, Some(true)),
-        (NeighbourState::Noarp, Some(true)),
-        (NeighbourState::Failed, Some(false)),
+        (NeighbourState::Reachable, Some(State::Reachable)),
+        (NeighbourState::Stale, Some(State::Stale)),
+        (NeighbourState::Delay, Some(State::Stale)),
+        (NeighbourState::Probe, Some(State::Probe)),
+        (NeighbourState::Permanent, Some(State::Static)),
+        (NeighbourState::Noarp, Some(State::Static)),
+        (NeighbourState::Failed, Some(State::Failed)),
     ] {
         for (text, flags, unicast) in
             [("fe80::1", NeighbourFlags::Router, true), ("ff02::1", NeighbourFlags::empty(), false)]
@@ -370,23 +407,20 @@ fn neighbours() {
             body.header.state = state;
             body.header.flags = flags;
             body.attributes = vec![NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip(text)))];
-            let expected = reachable.filter(|_| unicast).map(|reachable| Change::Neighbour {
-                ifindex: 7,
-                address: ip(text),
-                reachable,
-                router: true,
-            });
-            assert_eq!(read(libc::RTM_NEWNEIGH, &emit(&body)), Vec::from_iter(expected), "{text} {state:?}");
+            body.attributes.extend(link_layer().map(NeighbourAttribute::LinkLayerAddress));
+            let change = |state| {
+                let news = Neighbour { next_hop: (7, ip(text)), state, link_layer: link_layer() };
+                unicast.then_some(Change::Neighbour { news, router: true })
+            };
+            assert_eq!(
+                read(libc::RTM_NEWNEIGH, &emit(&body)),
+                Vec::from_iter(expected.and_then(change)),
+                "{text} {state:?}"
+            );
             // A forgotten entry takes what it said with it, whatever state it was last in.
-            let forgotten = unicast.then(|| Change::Neighbour {
-                ifindex: 7,
-                address: ip(text),
-                reachable: true,
-                router: true,
-            });
             assert_eq!(
                 read(libc::RTM_DELNEIGH, &emit(&body)),
-                Vec::from_iter(forgotten),
+                Vec::from_iter(change(State::Gone)),
                 "forgotten: {text} {state:?}"
             );
         }

@@ -143,8 +143,9 @@ impl Talk {
                 Message::Event(Event::ResyncBegin) => "begin".into(),
                 Message::Event(Event::ResyncEnd) => "end".into(),
                 Message::Event(Event::Address(told)) => format!("+{}", told.address),
-                Message::Event(Event::AddressGone { address, .. }) => format!("-{address}"),
+                Message::Event(Event::AddressGone(told)) => format!("-{}", told.address),
                 Message::Event(Event::Route(route)) => format!("+{}", route.prefix),
+                Message::Event(Event::RouteReplaced(route)) => format!("replaced {}", route.prefix),
                 Message::ForeignRules(rules) => format!("{} rules", rules.len()),
                 other => format!("{other:?}"),
             })
@@ -156,9 +157,10 @@ impl Talk {
 fn a_dump_asks_for_one_subject_after_the_other() {
     let mut talk = Talk::new();
     // Links have no family; all else is asked for once for each.
-    let families = [libc::RTM_GETADDR, libc::RTM_GETROUTE, libc::RTM_GETNEIGH, libc::RTM_GETRULE]
-        .into_iter()
-        .flat_map(|kind| [kind, kind]);
+    let families =
+        [libc::RTM_GETADDR, libc::RTM_GETROUTE, libc::RTM_GETROUTE, libc::RTM_GETNEIGH, libc::RTM_GETRULE]
+            .into_iter()
+            .flat_map(|kind| [kind, kind]);
     for kind in [libc::RTM_GETLINK].into_iter().chain(families) {
         assert_eq!(talk.asked(), Some(kind));
         assert_eq!(talk.asked(), None, "one at a time");
@@ -223,15 +225,18 @@ fn what_makes_a_dump_worthless_makes_a_new_one() {
 #[test]
 fn what_is_lost_or_replaced_is_dumped_again() {
     type Happens = fn(&mut Talk);
-    let cases: [(&str, Happens, Option<Time>); 6] = [
+    let calm = START.after(CALM_MIN);
+    let cases: [(&str, Happens, Option<Time>); 8] = [
         ("nothing", |_| {}, None),
         ("an overrun", |talk| talk.session.overrun(talk.now, &mut talk.out), Some(START)),
         ("a new route", |talk| talk.announce(libc::RTM_NEWROUTE, 0, &route(1, 0)), None),
         (
             "a route that replaced one",
             |talk| talk.announce(libc::RTM_NEWROUTE, NLM_F_REPLACE, &route(1, 0)),
-            Some(START),
+            None,
         ),
+        ("one of several that are alike", |talk| talk.session.unsure(talk.now), Some(calm)),
+        ("the same after a while", |talk| talk.session.unsure(seconds(7)), Some(seconds(7))),
         // The kernel does not announce that an advertisement renewed it: looked at half-way.
         (
             "a route with 100 s left",
@@ -245,14 +250,34 @@ fn what_is_lost_or_replaced_is_dumped_again() {
         happens(&mut talk);
         assert_eq!(talk.session.next_deadline(), due, "{name}");
     }
-    // During a dump: it may have listed the old one before.
+    // During a dump: it may have listed the old one before. What it replaced is told behind that.
     let mut talk = Talk::new();
     talk.asked();
     talk.announce(libc::RTM_NEWROUTE, NLM_F_REPLACE, &route(1, 0));
     talk.done();
     talk.complete();
-    assert_eq!(talk.told(), ["begin", "+2001:db8::/64", "0 rules", "end"]);
-    assert_eq!(talk.session.next_deadline(), Some(START));
+    assert_eq!(talk.told(), ["begin", "replaced 2001:db8::/64", "+2001:db8::/64", "0 rules", "end"]);
+}
+
+/// However many changes without a word there are, dumps are no more than a tenth of the time.
+#[test]
+fn a_storm_of_changes_without_a_word() {
+    const TAKES: Duration = Duration::from_millis(30);
+    let mut talk = Talk::live();
+    let (mut dumps, end) = (0, seconds(30));
+    while talk.now < end {
+        talk.session.unsure(talk.now);
+        talk.session.poll(talk.now, &mut talk.out);
+        if talk.asked().is_some() {
+            dumps += 1;
+            talk.now = talk.now.after(TAKES);
+            talk.done();
+            talk.complete();
+        }
+        talk.now = talk.now.after(Duration::from_millis(1));
+    }
+    assert!((90..=100).contains(&dumps), "{dumps} dumps of 30 ms in 30 s");
+    assert!(talk.session.next_deadline().is_some(), "the last one is looked at as well");
 }
 
 #[test]
@@ -295,7 +320,7 @@ fn rules_are_not_told_while_they_are_not_all_known() {
     talk.announce(libc::RTM_NEWRULE, 0, &rule(6, 101));
     assert!(!talk.told().iter().any(|told| told.ends_with("rules")));
     talk.session.poll(talk.now, &mut talk.out);
-    for _ in 0..7 {
+    for _ in 0..9 {
         talk.asked();
         talk.done();
     }
@@ -330,6 +355,8 @@ fn what_takes_routes_along_asks_for_a_dump() {
         ("an IPv6 address, which a route may have named", libc::RTM_DELADDR, address(1), true),
         ("an IPv4 address", libc::RTM_DELADDR, ipv4_address(), true),
     ] {
+        // Long after the last one: see `a_storm_of_changes_without_a_word`.
+        talk.now = talk.now.after(Duration::from_secs(1));
         talk.announce(kind, 0, &body);
         talk.session.poll(talk.now, &mut talk.out);
         assert_eq!(talk.asked().is_some(), expected, "{what}");
