@@ -9,6 +9,7 @@
 //! * [`time`]: instants and deadlines.
 
 pub mod family;
+mod packed;
 pub mod pvd;
 pub mod select;
 pub mod solicit;

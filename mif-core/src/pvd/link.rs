@@ -12,7 +12,7 @@ use super::{
     ownership::Claims,
     routes::{DEFAULT_METRIC, DEFAULT_ROUTE, RouteId, RouteKind},
 };
-use crate::time::Time;
+use crate::{packed::Packed, time::Time};
 
 /// The loopback interface of every network namespace (Linux, include/net/net_namespace.h).
 const LOOPBACK_IFINDEX: u32 = 1;
@@ -25,6 +25,7 @@ pub(super) struct LinkState {
     pub seen: u64,
     pub addresses: BTreeMap<Ipv6Addr, (Address, u64)>,
     pub routes: BTreeMap<RouteId, (KernelRoute, u64)>,
+    pub packed_routes: Packed,
     /// Next hops that do not answer.
     pub unreachable: BTreeMap<Ipv6Addr, u64>,
     /// Routers that spoke since the link is up and are behind PvDs or kernel routes: their words count, not what is
@@ -97,6 +98,7 @@ impl LinkState {
             seen,
             addresses: BTreeMap::new(),
             routes: BTreeMap::new(),
+            packed_routes: Packed::default(),
             unreachable: BTreeMap::new(),
             heard: BTreeSet::new(),
             pvds: BTreeMap::new(),
