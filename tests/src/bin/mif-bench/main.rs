@@ -14,6 +14,7 @@ mod figure;
 mod lab;
 mod object;
 mod population;
+mod profile;
 mod progress;
 mod report;
 mod routers;
