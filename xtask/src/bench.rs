@@ -39,6 +39,9 @@ pub struct Args {
     /// With --profile: on IPv4 sockets
     #[arg(long, requires = "profile")]
     ipv4: bool,
+    /// With --profile: so many PvDs (default: 1000)
+    #[arg(long, requires = "profile", value_name = "NUMBER")]
+    pvds: Option<u32>,
 }
 
 /// Builds optimised, then becomes the benchmark program.
@@ -55,6 +58,9 @@ pub fn task(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     if args.docs {
         command.arg("--docs").arg(workspace.root.join("docs"));
+    }
+    if let Some(pvds) = args.pvds {
+        command.args(["--pvds", &pvds.to_string()]);
     }
     for (option, value) in [("--only", &args.only), ("--profile", &args.profile)] {
         if let Some(value) = value {
