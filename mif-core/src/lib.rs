@@ -11,6 +11,7 @@
 
 pub mod family;
 pub mod nud;
+mod packed;
 pub mod pvd;
 pub mod select;
 pub mod solicit;

@@ -33,7 +33,14 @@ const SOL_SOCKET: i32 = 1;
 const SO_BINDTOIFINDEX: i32 = 62;
 
 pub fn connect<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
-    let (rule, socket, noted) = context::<F>(ctx, release)?;
+    let (config, mut socket) = socket::<F>(ctx)?;
+    let noted = recall(ctx, &mut socket);
+    if let Some(reason) = decide::exempt(&socket.destination) {
+        report::count(reason, NO_PVD, 0);
+        release(ctx, &socket, noted);
+        return None;
+    }
+    let rule = Rule::of(&Maps, config, &socket.destination, &CurrentTask);
     let mut outcome = decide::connect(&Maps, &rule, &socket);
     match outcome.verdict {
         Verdict::Apply => apply(ctx, &rule, &socket, noted, &mut outcome),
@@ -47,8 +54,17 @@ pub fn connect<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
 }
 
 pub fn sendmsg<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
-    // A binding of the socket is not this datagram's to change.
-    let (rule, mut socket, _) = context::<F>(ctx, |_, _, _| ())?;
+    let (config, mut socket) = socket::<F>(ctx)?;
+    if let Some(reason) = decide::exempt(&socket.destination) {
+        report::count(reason, NO_PVD, 0);
+        return None;
+    }
+    // Of nearly every datagram the socket is bound to nothing, and there is nothing that a note could be about. A binding
+    // is not this datagram's to change.
+    if socket.is_bound() {
+        recall(ctx, &mut socket);
+    }
+    let rule = Rule::of(&Maps, config, &socket.destination, &CurrentTask);
     let named = F::message_source(ctx);
     if !named.is_unspecified() {
         socket.source = named;
@@ -94,36 +110,33 @@ fn config(ctx: &SockAddrContext) -> Option<&'static Config> {
     Some(config)
 }
 
-/// What both hooks read first, and whether there is a note on the socket; `None` where the socket is none of our business,
-/// `exempted` before where its destination is the reason.
+/// The socket as it is, and the configuration; `None` where it is none of our business.
 #[inline(always)]
-fn context<F: Family>(
-    ctx: &SockAddrContext,
-    exempted: impl FnOnce(&SockAddrContext, &Socket, bool),
-) -> Option<(Rule, Socket, bool)> {
+fn socket<F: Family>(ctx: &SockAddrContext) -> Option<(&'static Config, Socket)> {
     let config = config(ctx)?;
     let destination = F::address(ctx);
     // SAFETY: every sock_addr context has its socket; the verifier checks the null test.
     let sk: &bpf_sock = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk.as_ref()? };
-    let mut socket = Socket {
+    let socket = Socket {
         destination,
         source: family::bound_address(sk),
         ifindex: sk.bound_dev_if,
         has_port: sk.src_port != 0,
         ours: SocketState::default(),
     };
+    Some((config, socket))
+}
+
+/// Finds out what a hook did to the socket before, and whether there is a note of it.
+#[inline(always)]
+fn recall(ctx: &SockAddrContext, socket: &mut Socket) -> bool {
     // SAFETY: the pointer is the storage of this socket, null without one.
     let note = unsafe { maps::SOCKET.get_ptr_mut(ctx).as_ref() };
     match note {
         Some(ours) => socket.ours = *ours,
         None => socket.presume_ours(&Maps),
     }
-    if let Some(reason) = decide::exempt(&destination) {
-        report::count(reason, NO_PVD, 0);
-        exempted(ctx, &socket, note.is_some());
-        return None;
-    }
-    Some((Rule::of(&Maps, config, &destination, &CurrentTask), socket, note.is_some()))
+    note.is_some()
 }
 
 /// Takes back the interface that a hook bound, for a destination that is not ours to decide: loopback, the host itself, a

@@ -13,7 +13,8 @@ use crate::{
 #[command(
     after_help = "Everything is set up in network namespaces and a cgroup of its own and gone afterwards, also after Ctrl-C.
 The figures and the chart go to target/bench; docs/benchmarks.md says how each figure comes to be.
-A machine with nothing else to do gives the steadiest figures.
+A machine with nothing else to do gives the steadiest figures. Where a goal is missed or not shown, perf tells where the time
+goes, if it is installed.
 
 Examples:
   cargo xtask bench                         all of it, some ten minutes
@@ -38,6 +39,9 @@ pub struct Args {
     /// With --profile: on IPv4 sockets
     #[arg(long, requires = "profile")]
     ipv4: bool,
+    /// With --profile: so many PvDs (default: 1000)
+    #[arg(long, requires = "profile", value_name = "NUMBER")]
+    pvds: Option<u32>,
 }
 
 /// Builds optimised, then becomes the benchmark program.
@@ -54,6 +58,9 @@ pub fn task(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     if args.docs {
         command.arg("--docs").arg(workspace.root.join("docs"));
+    }
+    if let Some(pvds) = args.pvds {
+        command.args(["--pvds", &pvds.to_string()]);
     }
     for (option, value) in [("--only", &args.only), ("--profile", &args.profile)] {
         if let Some(value) = value {

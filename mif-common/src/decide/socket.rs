@@ -22,6 +22,13 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// Whether anybody bound it to an address or an interface.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_bound(&self) -> bool {
+        !self.source.is_unspecified() || self.ifindex != 0
+    }
+
     /// What a hook did to a socket that has no note of it ([`SocketState`]). There is one only where the application had chosen
     /// something before a hook did, because making one costs more than all the rest of a connect.
     ///

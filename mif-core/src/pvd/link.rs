@@ -13,7 +13,7 @@ use super::{
     ownership::Claims,
     routes::{DEFAULT_METRIC, DEFAULT_ROUTE, RouteId, RouteKind},
 };
-use crate::time::Time;
+use crate::{packed::Packed, time::Time};
 
 /// The loopback interface of every network namespace (Linux, include/net/net_namespace.h).
 const LOOPBACK_IFINDEX: u32 = 1;
@@ -30,6 +30,7 @@ pub(super) struct LinkState {
     pub routes: BTreeMap<RouteId, (KernelRoute, u64)>,
     /// The addresses whose PvD led beyond the link when it went down, until it is up.
     pub stranded: BTreeSet<Ipv6Addr>,
+    pub packed_routes: Packed,
     /// Next hops that do not answer.
     pub unreachable: BTreeMap<Ipv6Addr, u64>,
     /// Routers that spoke since the link is up and are behind PvDs or kernel routes: their words count, not what is
@@ -104,6 +105,7 @@ impl LinkState {
             shadowed: BTreeMap::new(),
             routes: BTreeMap::new(),
             stranded: BTreeSet::new(),
+            packed_routes: Packed::default(),
             unreachable: BTreeMap::new(),
             heard: BTreeSet::new(),
             pvds: BTreeMap::new(),

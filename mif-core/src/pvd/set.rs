@@ -150,6 +150,13 @@ impl PvdSet {
         }
     }
 
+    /// Gives up room that is not needed; for when there is time.
+    pub fn pack(&mut self) {
+        for link in self.links.values_mut() {
+            link.packed_routes.pack(&mut link.routes);
+        }
+    }
+
     /// How many PvDs there are.
     #[must_use]
     pub fn len(&self) -> usize {

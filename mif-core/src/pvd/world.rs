@@ -86,15 +86,22 @@ impl PvdSet {
         if !link.link.up {
             return Vec::new();
         }
-        let pvd = |portrait: Portrait<'_>| crate::select::world::Pvd {
-            index: portrait.pvd.index,
-            ifindex: portrait.key.ifindex(),
-            origin: portrait.origin(),
-            explicit: portrait.key.is_explicit(),
-            no_internet: false,
-            valid_until: portrait.valid_until(),
-            sources: portrait.sources,
-            routes: portrait.routes.into_iter().map(|(route, _)| route).collect(),
+        let pvd = |portrait: Portrait<'_>| {
+            let (origin, valid_until) = (portrait.origin(), portrait.valid_until());
+            // Exactly as much room as they need: this is kept, and collected in place they would keep a portrait's.
+            let routes = portrait.routes.iter().map(|(route, _)| route.clone()).collect();
+            let mut sources = portrait.sources;
+            sources.shrink_to_fit();
+            crate::select::world::Pvd {
+                index: portrait.pvd.index,
+                ifindex: portrait.key.ifindex(),
+                origin,
+                explicit: portrait.key.is_explicit(),
+                no_internet: false,
+                valid_until,
+                sources,
+                routes,
+            }
         };
         self.portraits(link, now, preferences).into_iter().map(pvd).collect()
     }

@@ -18,10 +18,11 @@
 //! offer the same.
 //!
 //! A [`Compiler`] keeps the regions and cells of the world before. When a PvD changes, only the regions at its own prefixes
-//! are evaluated again; what is left for all is one walk over the cells in order, to see which of them say the same as what is
-//! around them.
+//! are evaluated again, and the entries looked at again are those of cells that say something else, and in them. The entries
+//! themselves are kept nowhere else: an update says what it changed.
 //!
 //! * `view`: the offers, regions and cells of one view.
+//! * `contest`: who wins in a region's cells.
 //! * `table`: from the cells to the entries.
 
 use std::{
@@ -30,18 +31,20 @@ use std::{
 };
 
 use ipnet::Ipv6Net;
-use mif_common::abi::{DEFAULT_VIEW, PvdIndex};
+use mif_common::abi::{DEFAULT_VIEW, Decision, PvdIndex};
 
 use super::{
+    diff::diff,
     literal::host_addresses,
     owners,
     policy_table::{PolicyTable, SCOPE_BOUNDARIES},
     prefix::Prefix,
-    tables::Tables,
+    tables::{Op, Tables},
     world::{Pvd, World},
 };
 use crate::family::IPV4;
 
+mod contest;
 mod table;
 mod view;
 
@@ -58,7 +61,7 @@ use view::ViewCells;
 pub fn compile(world: &World) -> Tables {
     let mut compiler = Compiler::default();
     compiler.update(world, &Touched::All);
-    compiler.tables
+    compiler.tables()
 }
 
 /// What may be different from the world before.
@@ -73,37 +76,75 @@ pub enum Touched {
 /// The tables of a world that changes.
 #[derive(Debug, Default)]
 pub struct Compiler {
+    /// With the decisions.
     views: BTreeMap<u32, ViewCells>,
     /// Every address of the host, in order.
     hosts: Vec<Prefix>,
-    tables: Tables,
+    /// SOURCE, PVD and VIEW.
+    others: Tables,
+}
+
+/// What an update changes.
+#[derive(Debug, Default)]
+pub struct Update {
+    /// The changes, to be applied in order.
+    pub ops: Vec<Op>,
+    /// What they replace or delete, and the rest of SOURCE, PVD and VIEW, as it was.
+    pub before: Tables,
 }
 
 impl Compiler {
     /// The tables as of the last [`Self::update`].
     #[must_use]
-    pub const fn tables(&self) -> &Tables {
-        &self.tables
+    pub fn tables(&self) -> Tables {
+        let decisions = self.decisions().map(|(key, decision)| (key, *decision)).collect();
+        Tables { decisions, ..self.others.clone() }
+    }
+
+    /// DECISION as of the last [`Self::update`], in no order.
+    pub fn decisions(&self) -> impl Iterator<Item = ((u32, Ipv6Net), &Decision)> {
+        self.views.iter().flat_map(|(id, view)| {
+            let written = view.cells.iter().filter(|(_, cell)| cell.written);
+            written.map(|(key, cell)| ((*id, key.prefix.into()), &cell.decision))
+        })
+    }
+
+    /// PVD as of the last [`Self::update`].
+    #[must_use]
+    pub const fn pvds(&self) -> &BTreeMap<PvdIndex, mif_common::abi::Pvd> {
+        &self.others.pvds
+    }
+
+    /// SOURCE as of the last [`Self::update`].
+    #[must_use]
+    pub const fn sources(&self) -> &BTreeMap<Ipv6Addr, mif_common::abi::Source> {
+        &self.others.sources
+    }
+
+    /// Gives up room that is not needed; for when there is time.
+    pub fn pack(&mut self) {
+        self.views.values_mut().for_each(ViewCells::pack);
     }
 
     /// Brings the tables to a world. What is not `touched` must be as in the call before.
-    pub fn update(&mut self, world: &World, touched: &Touched) {
+    pub fn update(&mut self, world: &World, touched: &Touched) -> Update {
         let world = Pvds::of(world);
         let mut hosts: Vec<Prefix> = host_addresses(world.world).map(Prefix::host).collect();
         hosts.sort_unstable();
         hosts.dedup();
         let moved = hosts != self.hosts;
         self.hosts = hosts;
+        let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
         if *touched == Touched::All {
+            before.extend(self.decisions().map(|(key, decision)| (key, *decision)));
             self.views.clear();
-            self.tables.decisions.clear();
         }
         let views = views(&world);
-        let gone = self.views.extract_if(.., |id, _| !views.contains_key(id));
-        for (id, _) in gone.collect::<Vec<_>>() {
-            let range = (id, Ipv6Net::default())..=(id, Prefix::host(Ipv6Addr::from_bits(u128::MAX)).into());
-            drop(self.tables.decisions.extract_if(range, |_, _| true).collect::<Vec<_>>());
-        }
+        let gone: BTreeSet<u32> = self.views.keys().filter(|id| !views.contains_key(id)).copied().collect();
+        before.extend(
+            self.decisions().filter(|((id, _), _)| gone.contains(id)).map(|(key, decision)| (key, *decision)),
+        );
+        self.views.retain(|id, _| !gone.contains(id));
         for (id, groups) in views {
             let view = self.views.entry(id).or_default();
             let anew = view.groups != groups;
@@ -116,11 +157,21 @@ impl Compiler {
                 view.set_hosts(&self.hosts);
             }
             view.evaluate(&world);
-            view.write(id, &mut self.tables.decisions);
+            let entries = view.write();
+            let key = |(prefix, decision): (Prefix, Decision)| ((id, prefix.into()), decision);
+            before.extend(entries.before.into_iter().map(key));
+            after.extend(entries.after.into_iter().map(key));
         }
-        self.tables.sources = owners::sources(world.world);
-        self.tables.pvds = owners::pvds(world.world);
-        self.tables.members = owners::members(world.world);
+        let others = Tables {
+            decisions: after,
+            sources: owners::sources(world.world),
+            pvds: owners::pvds(world.world),
+            members: owners::members(world.world),
+        };
+        let before = Tables { decisions: before, ..std::mem::replace(&mut self.others, others) };
+        let ops = diff(&before, &self.others);
+        self.others.decisions = BTreeMap::new();
+        Update { ops, before }
     }
 }
 

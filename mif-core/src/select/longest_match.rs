@@ -14,47 +14,62 @@ use super::{
 };
 
 /// A pair and the prefix of its source that counts.
+#[derive(Clone, Copy)]
 struct Member<'w> {
     prefix: Prefix,
+    /// Its place in the fixed order, which is compared often. Equal ones have equal answers.
+    rank: u32,
     pair: Candidate<'w>,
 }
 
-/// Calls `emit` with the best pair of the cell and, behind it, with the prefixes inside of the cell at which another
-/// pair becomes the best. Pairs without source must not be among them; without any pair nothing is emitted.
-pub(super) fn longest_match<'w>(
-    cell: Prefix,
-    pairs: &[Candidate<'w>],
-    emit: &mut impl FnMut(Prefix, Candidate<'w>),
-) {
-    let members = pairs.iter().filter_map(|pair| {
-        let source = pair.source?;
-        Some(Member { prefix: Prefix::new(source.address, source.prefix_len), pair: *pair })
-    });
-    let (mut inside, outside): (Vec<_>, Vec<_>) = members.partition(|member| cell.covers(member.prefix));
-    if inside.is_empty() {
-        // No source shares more than the cell does, so all of the cell's destinations share as much with each.
-        let best = outside
-            .iter()
-            .min_by_key(|m| (Reverse(m.prefix.common_len(cell)), m.pair.tie_break()))
-            .map(|m| m.pair);
-        if let Some(best) = best {
-            emit(cell, best);
-        }
-        return;
+/// The pairs among which rule 8 divides cells, in depth-first order of their prefixes.
+pub(super) struct Field<'w>(Box<[Member<'w>]>);
+
+impl<'w> Field<'w> {
+    /// Of these pairs. What has no source takes no part.
+    pub fn of(pairs: &[Candidate<'w>]) -> Self {
+        let mut pairs: Vec<Candidate<'w>> =
+            pairs.iter().filter(|pair| pair.source.is_some()).copied().collect();
+        pairs.sort_by_cached_key(Candidate::tie_break);
+        let mut rank = 0;
+        let mut before: Option<Candidate<'w>> = None;
+        let member = |pair: Candidate<'w>| {
+            let source = pair.source?;
+            rank +=
+                u32::from(before.replace(pair).is_some_and(|before| before.tie_break() != pair.tie_break()));
+            Some(Member { prefix: Prefix::new(source.address, source.prefix_len), rank, pair })
+        };
+        let mut members: Box<[_]> = pairs.into_iter().filter_map(member).collect();
+        members.sort_unstable_by_key(|member| (member.prefix, member.rank));
+        Self(members)
     }
-    inside.sort_unstable_by_key(|member| member.prefix);
-    let best = best(&inside);
-    emit(cell, best);
-    descend(&inside, best, emit);
+
+    /// Calls `emit` with the best pair of the cell and, behind it, with the prefixes inside of the cell at which another
+    /// pair becomes the best. Without any pair nothing is emitted.
+    pub fn divide(&self, cell: Prefix, emit: &mut impl FnMut(Prefix, Candidate<'w>)) {
+        let behind = &self.0[self.0.partition_point(|member| member.prefix < cell)..];
+        let inside = &behind[..behind.partition_point(|member| cell.covers(member.prefix))];
+        if inside.is_empty() {
+            // No source shares more than the cell does, so all of the cell's destinations share as much with each.
+            let best = self.0.iter().min_by_key(|m| (Reverse(m.prefix.common_len(cell)), m.rank));
+            if let Some(best) = best {
+                emit(cell, best.pair);
+            }
+            return;
+        }
+        let best = best(inside);
+        emit(cell, best.pair);
+        descend(inside, best.rank, emit);
+    }
 }
 
 /// The best of a subtree's members, which are at least one.
-fn best<'w>(members: &[Member<'w>]) -> Candidate<'w> {
-    members.iter().map(|member| member.pair).min_by_key(Candidate::tie_break).expect("a subtree has members")
+fn best<'m, 'w>(members: &'m [Member<'w>]) -> &'m Member<'w> {
+    members.iter().min_by_key(|member| member.rank).expect("a subtree has members")
 }
 
-/// Emits what differs from `above` below the point where `members`, in depth-first order and at least one, part.
-fn descend<'w>(members: &[Member<'w>], above: Candidate<'w>, emit: &mut impl FnMut(Prefix, Candidate<'w>)) {
+/// Emits what differs from the rank `above` below the point where `members`, in depth-first order and at least one, part.
+fn descend<'w>(members: &[Member<'w>], above: u32, emit: &mut impl FnMut(Prefix, Candidate<'w>)) {
     let (first, last) = (members[0].prefix, members[members.len() - 1].prefix);
     // Until here all go the same way. The first is the shortest of those that end on that way.
     let depth = common_bits(first.bits(), last.bits()).min(first.len());
@@ -64,11 +79,10 @@ fn descend<'w>(members: &[Member<'w>], above: Candidate<'w>, emit: &mut impl FnM
     for side in [left, right] {
         if let Some(member) = side.first() {
             let best = best(side);
-            // Equal keys are equal answers.
-            if best.tie_break() != above.tie_break() {
-                emit(Prefix::from_bits(member.prefix.bits(), depth + 1), best);
+            if best.rank != above {
+                emit(Prefix::from_bits(member.prefix.bits(), depth + 1), best.pair);
             }
-            descend(side, best, emit);
+            descend(side, best.rank, emit);
         }
     }
 }
@@ -115,7 +129,7 @@ mod tests {
             let pairs: Vec<Candidate<'_>> = of_route(&world.pvds[0], &world.pvds[0].routes[0]).collect();
             let cell: ipnet::Ipv6Net = cell.parse().expect("a literal");
             let mut found = Vec::new();
-            longest_match(cell.into(), &pairs, &mut |prefix, pair| {
+            Field::of(&pairs).divide(cell.into(), &mut |prefix, pair| {
                 found.push((ipnet::Ipv6Net::from(prefix), pair.answer().source));
             });
             let found: Vec<String> =
@@ -139,7 +153,7 @@ mod tests {
         );
         let pairs: Vec<Candidate<'_>> = of_route(&world.pvds[0], &world.pvds[0].routes[0]).collect();
         let mut table = Vec::new();
-        longest_match(Prefix::ALL, &pairs, &mut |prefix, pair| table.push((prefix, pair)));
+        Field::of(&pairs).divide(Prefix::ALL, &mut |prefix, pair| table.push((prefix, pair)));
         for pair in &pairs {
             for bit in 0..128 {
                 let cell = Prefix::from_bits(

@@ -29,5 +29,5 @@ pub(crate) mod owners;
 #[cfg(test)]
 mod testing;
 
-pub use compile::{Compiler, Touched, compile};
+pub use compile::{Compiler, Touched, Update, compile};
 pub use diff::diff;

@@ -72,10 +72,14 @@ fn shared_links(world: &World) -> HashSet<(u32, Family)> {
     let mut routers: HashMap<(u32, Family), Ipv6Addr> = HashMap::new();
     let mut shared = HashSet::new();
     for pvd in &world.pvds {
+        // Routes by one router stand together: nearly all say what the one before said.
+        let mut before = None;
         for route in pvd.routes.iter().filter(|route| !route.kernel_decides) {
             let NextHop::Router(router) = route.next_hop else { continue };
             let link = (pvd.ifindex, Family::of_net(route.prefix));
-            if *routers.entry(link).or_insert(router) != router {
+            if before.replace((link, router)) != Some((link, router))
+                && *routers.entry(link).or_insert(router) != router
+            {
                 shared.insert(link);
             }
         }

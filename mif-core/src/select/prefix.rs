@@ -12,13 +12,15 @@ pub const ADDRESS_BITS: u8 = 128;
 /// The order is that of a depth-first walk: a prefix stands before all that it covers, and these before all else.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Prefix {
-    bits: u128,
+    /// In two halves, each aligned as what it stands beside: a thousand PvDs make some ten thousand of them.
+    high: u64,
+    low: u64,
     len: u8,
 }
 
 impl Prefix {
     /// `::/0`
-    pub const ALL: Self = Self { bits: 0, len: 0 };
+    pub const ALL: Self = Self { high: 0, low: 0, len: 0 };
 
     /// The leading `len` bits (0..=128, more is taken as 128) of an address.
     #[must_use]
@@ -30,7 +32,8 @@ impl Prefix {
     #[must_use]
     pub const fn from_bits(bits: u128, len: u8) -> Self {
         let len = if len > ADDRESS_BITS { ADDRESS_BITS } else { len };
-        Self { bits: bits & mask(len), len }
+        let bits = bits & mask(len);
+        Self { high: (bits >> 64) as u64, low: bits as u64, len }
     }
 
     /// The prefix of this one address.
@@ -42,7 +45,7 @@ impl Prefix {
     /// Its first address, in host byte order.
     #[must_use]
     pub const fn bits(self) -> u128 {
-        self.bits
+        (self.high as u128) << 64 | self.low as u128
     }
 
     /// Its length, 0..=128.
@@ -55,13 +58,13 @@ impl Prefix {
     /// Whether every address of `other` is one of this prefix.
     #[must_use]
     pub const fn covers(self, other: Self) -> bool {
-        self.len <= other.len && (self.bits ^ other.bits) & mask(self.len) == 0
+        self.len <= other.len && (self.bits() ^ other.bits()) & mask(self.len) == 0
     }
 
     /// How many leading bits both have and share, 0..=128.
     #[must_use]
     pub fn common_len(self, other: Self) -> u8 {
-        common_bits(self.bits, other.bits).min(self.len).min(other.len)
+        common_bits(self.bits(), other.bits()).min(self.len).min(other.len)
     }
 }
 
@@ -84,7 +87,7 @@ impl From<Ipv6Net> for Prefix {
 
 impl From<Prefix> for Ipv6Net {
     fn from(prefix: Prefix) -> Self {
-        Self::new_assert(Ipv6Addr::from_bits(prefix.bits), prefix.len)
+        Self::new_assert(Ipv6Addr::from_bits(prefix.bits()), prefix.len)
     }
 }
 

@@ -41,6 +41,40 @@ pub enum Op {
     DeleteMember(u32, abi::PvdIndex),
 }
 
+impl Op {
+    /// The entry of DECISION that it is about, if it is about one.
+    #[must_use]
+    pub const fn decision_key(&self) -> Option<(u32, Ipv6Net)> {
+        match self {
+            Self::PutDecision(view, prefix, _) | Self::DeleteDecision(view, prefix) => Some((*view, *prefix)),
+            _ => None,
+        }
+    }
+
+    /// What takes it back, `before` having what it replaced or removed. A removal of what was not there has none: it stays.
+    #[must_use]
+    pub fn inverse(&self, before: &Tables) -> Self {
+        match *self {
+            Self::PutDecision(view, prefix, _) | Self::DeleteDecision(view, prefix) => {
+                let old = before.decisions.get(&(view, prefix));
+                old.map_or(Self::DeleteDecision(view, prefix), |old| Self::PutDecision(view, prefix, *old))
+            }
+            Self::PutSource(address, _) | Self::DeleteSource(address) => {
+                let old = before.sources.get(&address);
+                old.map_or(Self::DeleteSource(address), |old| Self::PutSource(address, *old))
+            }
+            Self::PutPvd(index, _) | Self::DeletePvd(index) => {
+                let old = before.pvds.get(&index);
+                old.map_or(Self::DeletePvd(index), |old| Self::PutPvd(index, *old))
+            }
+            Self::PutMember(view, pvd, _) | Self::DeleteMember(view, pvd) => {
+                let old = before.members.get(&(view, pvd));
+                old.map_or(Self::DeleteMember(view, pvd), |old| Self::PutMember(view, pvd, *old))
+            }
+        }
+    }
+}
+
 /// Whatever stores the tables: the kernel's maps, or a fake that can fail.
 pub trait TableStore {
     /// What can go wrong.

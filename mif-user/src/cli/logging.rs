@@ -1,10 +1,15 @@
 //! The log goes to standard error: warnings of the commands, and what the daemon does.
 
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing::warn;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use super::Verb;
 
-/// Filters the log in the syntax of tracing's `EnvFilter`, over `--verbose`.
+/// Filters the log in the syntax of tracing's `Targets` (`debug`, `mif_user::net=trace,info`), over `--verbose`.
 const VARIABLE: &str = "MIF_LOG";
 /// Set by systemd for services whose output the journal stamps with the time.
 const JOURNAL: &str = "JOURNAL_STREAM";
@@ -17,13 +22,24 @@ pub(super) fn init(verb: &Verb, verbose: u8) {
         1 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let filter =
-        EnvFilter::builder().with_default_directive(level.into()).with_env_var(VARIABLE).from_env_lossy();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(verbose > 0);
+    let wanted = std::env::var(VARIABLE).ok().map(|words| words.parse::<Targets>());
+    let (filter, misread) = match wanted {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(error)) => (Targets::new().with_default(level), Some(error)),
+        None => (Targets::new().with_default(level), None),
+    };
     let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    let log = log.with_ansi(colour);
-    if std::env::var_os(JOURNAL).is_some() { log.without_time().init() } else { log.init() }
+    let log = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_writer(std::io::stderr)
+        .with_target(verbose > 0)
+        .with_ansi(colour);
+    if std::env::var_os(JOURNAL).is_some() {
+        log.without_time().finish().with(filter).init();
+    } else {
+        log.finish().with(filter).init();
+    }
+    if let Some(error) = misread {
+        warn!("{VARIABLE} is not understood: {error}");
+    }
 }

@@ -10,9 +10,9 @@ use mif_core::{
     family::Family,
     pvd::{Change, FindError, Groups, Preferences, PvdSet, PvdSnapshot, event::Event},
     select::{
-        Compiler, Touched,
+        Compiler, Touched, Update,
         diff::diff,
-        tables::{Op, TableStore as _, Tables},
+        tables::{Op, TableStore as _},
         world::{self, World},
     },
     time::Time,
@@ -63,8 +63,8 @@ pub struct Owner {
     world: World,
     /// What the maps should hold, as of the last commit.
     compiler: Compiler,
-    /// What the maps hold.
-    stored: Tables,
+    /// The maps do hold it. Otherwise they themselves say what they hold.
+    in_step: bool,
     foreign_rules: Vec<RuleInfo>,
     /// What the last commit could not do.
     problems: Vec<String>,
@@ -99,7 +99,6 @@ impl Owner {
         installation: Installation,
         counted: BTreeMap<abi::PvdIndex, String>,
     ) -> Result<Self, MapsError> {
-        let stored = installation.maps.load()?;
         let stored_policies = installation.maps.policies()?.into_iter().collect();
         Ok(Self {
             set,
@@ -109,7 +108,7 @@ impl Owner {
             installation,
             world: World::default(),
             compiler: Compiler::default(),
-            stored,
+            in_step: false,
             foreign_rules: Vec::new(),
             problems: Vec::new(),
             with_default_router: BTreeSet::new(),
@@ -193,6 +192,12 @@ impl Owner {
         std::mem::take(&mut self.changes)
     }
 
+    /// Gives up room that is not needed; for when there is time.
+    pub fn pack(&mut self) {
+        self.set.pack();
+        self.compiler.pack();
+    }
+
     /// What is wrong now.
     #[must_use]
     pub fn problems(&self) -> &[String] {
@@ -204,7 +209,7 @@ impl Owner {
     #[must_use]
     pub fn chooses_routers(&self, ifindex: u32, except: Ipv6Addr) -> bool {
         let other = |router: Ipv6Addr| router != except && !self.set.is_unreachable(ifindex, &router);
-        let sources = self.compiler.tables().sources.iter();
+        let sources = self.compiler.sources().iter();
         let here = |address: &Ipv6Addr, source: &abi::Source| {
             source.ifindex == ifindex && Family::of(*address) == Family::Ipv6
         };
@@ -222,7 +227,7 @@ impl Owner {
     /// # Errors
     /// When the kernel refuses.
     pub fn packets(&self) -> Result<u64, MapsError> {
-        let pvds = self.compiler.tables().pvds.keys();
+        let pvds = self.compiler.pvds().keys();
         pvds.map(|pvd| self.installation.maps.packets(*pvd)).sum()
     }
 
@@ -275,13 +280,16 @@ impl Owner {
             contents.iter().map(|(id, content)| content.view(*id, &roster)).collect()
         };
         self.with_default_router = with_default_router(&self.world);
-        self.compiler.update(&self.world, &Touched::Pvds(touched));
+        let update = self.compiler.update(&self.world, &Touched::Pvds(touched));
         self.attach_interfaces();
         self.clear_counts();
-        let ops = diff(&self.stored, self.compiler.tables());
-        let new_next_hops = new_next_hops(&self.stored, &ops);
+        let (stored, update) = match self.since_stored(update) {
+            Ok(update) => (self.store(&update), update),
+            Err(error) => (Err(error), Update::default()),
+        };
+        let new_next_hops = self.new_next_hops(&update);
         // What does not depend on the tables must not wait for them: whether somebody else routes by policy, above all.
-        let error = self.store(&ops).and(self.store_config()).err().map(|error| {
+        let error = stored.and(self.store_config()).err().map(|error| {
             error!("the old tables stay in force: {error}");
             format!("the old tables stay in force: {error}")
         });
@@ -292,7 +300,35 @@ impl Owner {
             self.contents = contents;
             self.policies.stored();
         }
-        Committed { operations: ops.len(), new_next_hops, error }
+        Committed { operations: update.ops.len(), new_next_hops, error }
+    }
+
+    /// From what the maps hold to what they should hold: what the compiler did to its tables, if they were in step before.
+    fn since_stored(&self, update: Update) -> Result<Update, MapsError> {
+        if self.in_step {
+            return Ok(update);
+        }
+        let before = self.installation.maps.load()?;
+        Ok(Update { ops: diff(&before, &self.compiler.tables()), before })
+    }
+
+    /// The routers that an update names and the tables before do not, each with its interface.
+    fn new_next_hops(&self, Update { ops, before }: &Update) -> BTreeSet<(u32, Ipv6Addr)> {
+        let mut new = next_hops(ops);
+        let put: BTreeSet<_> = ops.iter().filter_map(|op| op.decision_key()).collect();
+        let of_sources = before.sources.values().map(|source| (source.ifindex, source.next_hop));
+        let replaced = before.decisions.values();
+        // Last, because they are many: what stands as it stood.
+        let kept =
+            self.compiler.decisions().filter(|(key, _)| !put.contains(key)).map(|(_, decision)| decision);
+        let of_decisions = replaced.chain(kept).map(|decision| (decision.ifindex, decision.next_hop));
+        for (ifindex, next_hop) in of_sources.chain(of_decisions) {
+            if new.is_empty() {
+                break;
+            }
+            new.remove(&(ifindex, next_hop.into()));
+        }
+        new
     }
 
     /// The views are as they were: a cgroup that has come or gone needs nothing else.
@@ -322,9 +358,8 @@ impl Owner {
 
     /// tc egress sits on every interface of a PvD: a packet of one PvD can only leave wrongly by another's.
     fn attach_interfaces(&mut self) {
-        let pvds = &self.compiler.tables().pvds;
         let interfaces: BTreeSet<u32> =
-            pvds.values().map(|pvd| pvd.ifindex).filter(|ifindex| *ifindex != 0).collect();
+            self.compiler.pvds().values().map(|pvd| pvd.ifindex).filter(|ifindex| *ifindex != 0).collect();
         self.unattached.retain(|ifindex, _| interfaces.contains(ifindex));
         for ifindex in interfaces {
             match self.installation.attach_interface(ifindex) {
@@ -351,26 +386,13 @@ fn with_default_router(world: &World) -> BTreeSet<u32> {
     world.pvds.iter().filter(offers_default).map(|pvd| pvd.ifindex).collect()
 }
 
-/// The routers that changes name and the tables before do not, each with its interface.
-fn new_next_hops(before: &Tables, ops: &[Op]) -> BTreeSet<(u32, Ipv6Addr)> {
+/// The routers that changes name, each with its interface.
+fn next_hops(ops: &[Op]) -> BTreeSet<(u32, Ipv6Addr)> {
     let named = |op: &Op| match op {
         Op::PutSource(_, source) => Some((source.ifindex, source.next_hop)),
         Op::PutDecision(.., decision) => Some((decision.ifindex, decision.next_hop)),
         _ => None,
     };
-    let mut new: BTreeSet<(u32, Ipv6Addr)> = ops
-        .iter()
-        .filter_map(named)
-        .filter(|(_, next_hop)| !next_hop.is_unspecified())
-        .map(|(ifindex, next_hop)| (ifindex, next_hop.into()))
-        .collect();
-    let of_sources = before.sources.values().map(|source| (source.ifindex, source.next_hop));
-    let of_decisions = before.decisions.values().map(|decision| (decision.ifindex, decision.next_hop));
-    for (ifindex, next_hop) in of_sources.chain(of_decisions) {
-        if new.is_empty() {
-            break;
-        }
-        new.remove(&(ifindex, next_hop.into()));
-    }
-    new
+    let routers = ops.iter().filter_map(named).filter(|(_, next_hop)| !next_hop.is_unspecified());
+    routers.map(|(ifindex, next_hop)| (ifindex, next_hop.into())).collect()
 }

@@ -163,6 +163,7 @@ impl Daemon<'_> {
             warn!("cannot write the state to {}: {error}", self.options.state_dir.display());
         }
         drop(state);
+        self.owner.pack();
         memory::give_back();
     }
 }

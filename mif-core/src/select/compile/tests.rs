@@ -119,11 +119,17 @@ proptest! {
     #[test]
     fn the_past_leaves_no_trace(worlds in history()) {
         let mut compiler = Compiler::default();
-        let mut before = World::default();
+        let (mut before, mut stored) = (World::default(), Tables::default());
         for world in worlds {
-            compiler.update(&world, &touched(&before, &world));
-            prop_assert_eq!(compiler.tables(), &compile(&world));
-            before = world;
+            let update = compiler.update(&world, &touched(&before, &world));
+            let tables = compile(&world);
+            prop_assert_eq!(compiler.tables(), tables.clone());
+            // What an update says it changed is what differs, and what it says was there was there.
+            prop_assert_eq!(&update.ops, &diff(&stored, &tables));
+            for (key, decision) in &update.before.decisions {
+                prop_assert_eq!(stored.decisions.get(key), Some(decision));
+            }
+            (before, stored) = (world, tables);
         }
     }
 }

@@ -1,16 +1,16 @@
 //! The regions and cells of one view.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use mif_common::abi::{Decision, PvdIndex};
 
-use super::{Groups, Pvds, boundaries};
+use super::{Groups, Pvds, boundaries, contest::Contest};
 use crate::{
     family::IPV4,
+    packed::Packed,
     select::{
-        candidate::{Answer, Candidate, Criterion, administrator_wins, of_route},
+        candidate::{Answer, of_route},
         literal::is_nowhere,
-        longest_match::longest_match,
         prefix::Prefix,
         world::Pvd,
     },
@@ -43,6 +43,16 @@ impl CellKey {
         Self { prefix, kind, base_len: prefix.len() }
     }
 
+    /// The first key that cells of a prefix can have.
+    pub const fn first(prefix: Prefix) -> Self {
+        Self { prefix, kind: Kind::Host, base_len: 0 }
+    }
+
+    /// The last one.
+    pub const fn last(prefix: Prefix) -> Self {
+        Self { prefix, kind: Kind::Part, base_len: u8::MAX }
+    }
+
     /// The base cell it belongs to, which covers it.
     pub const fn base_prefix(&self) -> Prefix {
         Prefix::from_bits(self.prefix.bits(), self.base_len)
@@ -57,6 +67,14 @@ pub(super) struct Cell {
     pub written: bool,
     /// What it says may not be what stands there.
     pub fresh: bool,
+    /// The region that it was of is being evaluated again; unless it comes back it goes.
+    doomed: bool,
+}
+
+impl Cell {
+    const fn new(decision: Decision) -> Self {
+        Self { decision, written: false, fresh: true, doomed: false }
+    }
 }
 
 /// A route that offers candidates.
@@ -85,10 +103,14 @@ struct Place {
 struct Region {
     /// Of the offers that count.
     tier: u32,
-    /// What boundaries cut out of it.
-    cuts: Box<[Prefix]>,
-    /// The parts of its cells.
-    parts: Box<[CellKey]>,
+    /// Its cells beside that of its own prefix: what boundaries cut out of it, and parts.
+    cells: Box<[CellKey]>,
+}
+
+impl Region {
+    fn cuts(&self) -> impl Iterator<Item = Prefix> {
+        self.cells.iter().filter(|key| key.kind == Kind::Base).map(|key| key.prefix)
+    }
 }
 
 /// The offers, regions and cells of a view.
@@ -101,20 +123,27 @@ pub(super) struct ViewCells {
     of_pvd: BTreeMap<PvdIndex, Box<[Prefix]>>,
     hosts: Vec<Prefix>,
     pub cells: BTreeMap<CellKey, Cell>,
-    /// Entries of cells that are gone.
-    pub unwritten: Vec<Prefix>,
+    /// Where cells came, went or say something else since the last [`Self::write`].
+    pub affected: Vec<Prefix>,
+    /// What stood then where it may not stand any more.
+    pub before: BTreeMap<Prefix, Decision>,
+    packed_places: [Packed; 2],
+    packed_cells: Packed,
 }
 
 impl Default for ViewCells {
     fn default() -> Self {
-        let ipv4 = Cell { decision: Answer::NONE.into(), written: false, fresh: true };
+        let ipv4 = Prefix::from(IPV4);
         Self {
             groups: Groups::These(Vec::new()),
             places: Default::default(),
             of_pvd: BTreeMap::new(),
             hosts: Vec::new(),
-            cells: BTreeMap::from([(CellKey::base(IPV4.into(), Kind::Ipv4), ipv4)]),
-            unwritten: Vec::new(),
+            cells: BTreeMap::from([(CellKey::base(ipv4, Kind::Ipv4), Cell::new(Answer::NONE.into()))]),
+            affected: vec![ipv4],
+            before: BTreeMap::new(),
+            packed_places: Default::default(),
+            packed_cells: Packed::default(),
         }
     }
 }
@@ -123,6 +152,14 @@ impl ViewCells {
     /// Whether it has not been told of any address yet.
     pub fn is_new(&self) -> bool {
         self.hosts.is_empty()
+    }
+
+    /// Gives up room that is not needed.
+    pub fn pack(&mut self) {
+        for (packed, places) in self.packed_places.iter_mut().zip(&mut self.places) {
+            packed.pack(places);
+        }
+        self.packed_cells.pack(&mut self.cells);
     }
 
     /// Other groups: all offers are others.
@@ -135,14 +172,12 @@ impl ViewCells {
     /// The host's addresses, in order.
     pub fn set_hosts(&mut self, hosts: &[Prefix]) {
         let key = |prefix: &Prefix| CellKey::base(*prefix, Kind::Host);
-        for gone in self.hosts.iter().filter(|prefix| hosts.binary_search(prefix).is_err()) {
-            if self.cells.remove(&key(gone)).is_some_and(|cell| cell.written) {
-                self.unwritten.push(*gone);
-            }
+        let gone = self.hosts.iter().filter(|prefix| hosts.binary_search(prefix).is_err());
+        for gone in gone.copied().collect::<Vec<_>>() {
+            self.remove(key(&gone));
         }
         for prefix in hosts {
-            let local = Cell { decision: Answer::LOCAL.into(), written: false, fresh: true };
-            self.cells.entry(key(prefix)).or_insert(local);
+            self.put(key(prefix), Answer::LOCAL.into());
         }
         self.hosts = hosts.into();
     }
@@ -201,64 +236,91 @@ impl ViewCells {
         let boundaries = boundaries();
         for family in 0..self.places.len() {
             let changed = regions(&self.places[family], &boundaries);
-            // All that goes before anything comes: a cell of one region may have the key of another's.
-            let mut old = BTreeSet::new();
+            // All that may go is marked before anything comes: a cell of one region may have the key of another's.
+            let mut doomed = Vec::new();
             for (prefix, _) in &changed {
-                self.remove(family, *prefix, &mut old);
+                self.doom(family, *prefix, &mut doomed);
             }
             for (prefix, found) in changed {
                 match found {
-                    Some(found) => self.insert(family, prefix, found, world, &mut old),
+                    Some(found) => self.insert(family, prefix, found, world),
                     None => self.drop_if_empty(family, prefix),
                 }
             }
-            self.unwritten.extend(old.iter().map(|key| key.prefix));
+            for key in doomed {
+                if self.cells.get(&key).is_some_and(|cell| cell.doomed) {
+                    self.remove(key);
+                }
+            }
         }
     }
 
-    /// Takes a region's cells out, and notes which of them stand in the table.
-    fn remove(&mut self, family: usize, prefix: Prefix, old: &mut BTreeSet<CellKey>) {
+    /// Takes a region away; its cells stay for now, because most will come back.
+    fn doom(&mut self, family: usize, prefix: Prefix, doomed: &mut Vec<CellKey>) {
         let Some(place) = self.places[family].get_mut(&prefix) else { return };
         place.touched = false;
-        let Some(Region { cuts, parts, .. }) = place.region.take() else { return };
-        let bases = cuts.iter().chain([&prefix]).map(|cut| CellKey::base(*cut, Kind::Base));
-        for key in bases.chain(parts.iter().copied()) {
-            if self.cells.remove(&key).is_some_and(|cell| cell.written) {
-                old.insert(key);
+        let Some(region) = place.region.take() else { return };
+        for key in region.cells.into_iter().chain([CellKey::base(prefix, Kind::Base)]) {
+            if let Some(cell) = self.cells.get_mut(&key) {
+                cell.doomed = true;
+                doomed.push(key);
             }
         }
     }
 
     /// Puts a region's cells in.
-    fn insert(
-        &mut self,
-        family: usize,
-        prefix: Prefix,
-        Found { tier, cuts }: Found,
-        world: &Pvds<'_>,
-        old: &mut BTreeSet<CellKey>,
-    ) {
-        let Some(place) = self.places[family].get_mut(&prefix) else { return };
+    fn insert(&mut self, family: usize, prefix: Prefix, Found { tier, cuts }: Found, world: &Pvds<'_>) {
+        let Some(place) = self.places[family].get(&prefix) else { return };
         let of_tier = place.offers.iter().filter(|offer| offer.tier == tier);
         let route = |offer: &Offer| {
             let pvd = world.get(offer.pvd)?;
             Some((pvd, pvd.routes.get(offer.route as usize)?))
         };
-        let candidates: Vec<Candidate<'_>> =
-            of_tier.filter_map(route).flat_map(|(pvd, route)| of_route(pvd, route)).collect();
-        let mut parts = Vec::new();
-        for cut in cuts.iter().copied().chain([prefix]) {
-            evaluate(cut, &candidates, &mut |at, candidate| {
+        let mut contest =
+            Contest::between(of_tier.filter_map(route).flat_map(|(pvd, route)| of_route(pvd, route)));
+        let mut cells = Vec::new();
+        for cut in cuts.into_iter().chain([prefix]) {
+            contest.decide(cut, &mut |at, candidate| {
                 let kind = if at == cut { Kind::Base } else { Kind::Part };
                 let key = CellKey { prefix: at, kind, base_len: cut.len() };
-                if kind == Kind::Part {
-                    parts.push(key);
+                if at != prefix {
+                    cells.push(key);
                 }
-                let written = old.remove(&key);
-                self.cells.insert(key, Cell { decision: candidate.answer().into(), written, fresh: true });
+                self.put(key, candidate.answer().into());
             });
         }
-        place.region = Some(Region { tier, cuts: cuts.into(), parts: parts.into() });
+        if let Some(place) = self.places[family].get_mut(&prefix) {
+            place.region = Some(Region { tier, cells: cells.into() });
+        }
+    }
+
+    /// A cell says this.
+    fn put(&mut self, key: CellKey, decision: Decision) {
+        match self.cells.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(Cell::new(decision));
+            }
+            Entry::Occupied(mut place) => {
+                let cell = place.get_mut();
+                cell.doomed = false;
+                if cell.decision == decision {
+                    return;
+                }
+                if cell.written {
+                    self.before.entry(key.prefix).or_insert(cell.decision);
+                }
+                (cell.decision, cell.fresh) = (decision, true);
+            }
+        }
+        self.affected.push(key.prefix);
+    }
+
+    fn remove(&mut self, key: CellKey) {
+        let Some(cell) = self.cells.remove(&key) else { return };
+        if cell.written {
+            self.before.entry(key.prefix).or_insert(cell.decision);
+        }
+        self.affected.push(key.prefix);
     }
 
     fn drop_if_empty(&mut self, family: usize, prefix: Prefix) {
@@ -302,7 +364,7 @@ fn regions(places: &BTreeMap<Prefix, Place>, boundaries: &[Prefix]) -> Vec<(Pref
         }
         let cuts = cuts.get(prefix).map_or(&[][..], Vec::as_slice);
         let same = match (&place.region, found) {
-            (Some(region), Some(tier)) => region.tier == tier && *region.cuts == *cuts,
+            (Some(region), Some(tier)) => region.tier == tier && region.cuts().eq(cuts.iter().copied()),
             (None, None) => true,
             _ => false,
         };
@@ -333,21 +395,4 @@ fn cuts(places: &BTreeMap<Prefix, Place>, boundaries: &[Prefix]) -> BTreeMap<Pre
         }
     }
     cuts
-}
-
-/// Calls `emit` with the winner of a cell and of the parts that rule 8 gives to others.
-fn evaluate<'w>(cell: Prefix, candidates: &[Candidate<'w>], emit: &mut impl FnMut(Prefix, Candidate<'w>)) {
-    let (mut pairs, mut routes): (Vec<_>, Vec<_>) = candidates.iter().partition(|c| c.source.is_some());
-    for criterion in Criterion::OF_PAIRS {
-        criterion.keep(cell, &mut pairs, |_| ());
-    }
-    for criterion in Criterion::OF_ROUTES.into_iter().chain([Criterion::TieBreak]) {
-        criterion.keep(cell, &mut routes, |_| ());
-    }
-    match (pairs.first(), routes.first()) {
-        // The pairs that are left have one metric, so the route beats all of them or none.
-        (Some(pair), Some(route)) if administrator_wins(route, pair) => emit(cell, *route),
-        (None, Some(route)) => emit(cell, *route),
-        _ => longest_match(cell, &pairs, emit),
-    }
 }

@@ -6,7 +6,10 @@ use mif_common::abi::{self, config_flags};
 use mif_core::{
     family::Family,
     pvd::Change,
-    select::tables::{Op, TableStore as _},
+    select::{
+        Update,
+        tables::{Op, TableStore as _, Tables},
+    },
 };
 use tracing::error;
 
@@ -30,13 +33,15 @@ impl Owner {
 
     /// Puts first, then the policies that need them, then deletions: no cgroup ever looks into a view that is not
     /// complete.
-    pub(super) fn store(&mut self, ops: &[Op]) -> Result<(), MapsError> {
+    pub(super) fn store(&mut self, Update { ops, before }: &Update) -> Result<(), MapsError> {
         let is_deletion = |op: &&Op| {
             matches!(
                 op,
                 Op::DeleteDecision(..) | Op::DeleteSource(..) | Op::DeletePvd(..) | Op::DeleteMember(..)
             )
         };
+        // After a failure on the way the maps themselves say what they hold.
+        self.in_step = false;
         let reused = self.reused();
         let maps = &mut self.installation.maps;
         for op in ops.iter().filter(|op| matches!(op, Op::DeleteMember(_, pvd) if reused.contains(pvd))) {
@@ -45,47 +50,22 @@ impl Owner {
         for (done, op) in ops.iter().filter(|op| !is_deletion(op)).enumerate() {
             if let Err(error) = maps.apply(op) {
                 let puts: Vec<&Op> = ops.iter().filter(|op| !is_deletion(op)).take(done).collect();
-                self.undo(&puts);
-                self.stored = self.installation.maps.load()?;
+                self.undo(&puts, before);
                 return Err(error);
             }
         }
-        let deleted = self.store_policies().and_then(|()| {
+        let policies = self.store_policies();
+        policies.and_then(|()| {
             ops.iter().filter(is_deletion).try_for_each(|op| self.installation.maps.apply(op))
-        });
-        // After a failure on the way the maps themselves say what they hold.
-        if deleted.is_ok() {
-            for op in ops {
-                self.stored.apply(op);
-            }
-        } else {
-            self.stored = self.installation.maps.load()?;
-        }
-        deleted
+        })?;
+        self.in_step = true;
+        Ok(())
     }
 
     /// Takes back what was put: replaced entries get their old value, new ones go.
-    fn undo(&mut self, puts: &[&Op]) {
+    fn undo(&mut self, puts: &[&Op], before: &Tables) {
         for op in puts.iter().rev() {
-            let inverse = match **op {
-                Op::PutDecision(view, prefix, _) => match self.stored.decisions.get(&(view, prefix)) {
-                    Some(old) => Op::PutDecision(view, prefix, *old),
-                    None => Op::DeleteDecision(view, prefix),
-                },
-                Op::PutSource(address, _) => match self.stored.sources.get(&address) {
-                    Some(old) => Op::PutSource(address, *old),
-                    None => Op::DeleteSource(address),
-                },
-                Op::PutPvd(index, _) => match self.stored.pvds.get(&index) {
-                    Some(old) => Op::PutPvd(index, *old),
-                    None => Op::DeletePvd(index),
-                },
-                Op::PutMember(view, pvd, _) => match self.stored.members.get(&(view, pvd)) {
-                    Some(old) => Op::PutMember(view, pvd, *old),
-                    None => Op::DeleteMember(view, pvd),
-                },
-                deletion => deletion,
-            };
+            let inverse = op.inverse(before);
             if let Err(error) = self.installation.maps.apply(&inverse) {
                 error!("cannot take back {inverse:?}: {error}");
             }

@@ -14,6 +14,7 @@ mod figure;
 mod lab;
 mod object;
 mod population;
+mod profile;
 mod progress;
 mod report;
 mod routers;
@@ -57,6 +58,9 @@ struct Args {
     /// With --profile: on IPv4 sockets
     #[arg(long, requires = "profile")]
     ipv4: bool,
+    /// With --profile: so many PvDs
+    #[arg(long, requires = "profile", value_name = "NUMBER", default_value_t = 1_000)]
+    pvds: u32,
 }
 
 /// A part of the bench.
@@ -165,7 +169,7 @@ fn run(args: &Args) -> Result<()> {
     let plan = Plan::new(args.quick);
     if let Some(kind) = args.profile {
         let family = if args.ipv4 { Family::Ipv4 } else { Family::Ipv6 };
-        return sockets::show(kind, family, Population { pvds: 1_000, routes: 10 }, 20);
+        return sockets::show(kind, family, Population { pvds: args.pvds, routes: 10 }, 20);
     }
     let (mut report, mut progress) = (Report::new(args.quick), Progress::new());
     if args.only.contains(&Part::Sockets) {

@@ -1,11 +1,19 @@
-//! Two programs of a few instructions, made on the spot: one that does nothing, and what `ip vrf exec` attaches.
+//! Programs of a few instructions, made on the spot: such that do nothing, and what `ip vrf exec` attaches.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader,
-    programs::{CgroupAttachMode, CgroupSock, SchedClassifier, cgroup_sock::CgroupSockLinkId},
+    programs::{
+        CgroupAttachMode, CgroupSock, CgroupSockAddr, SchedClassifier, cgroup_sock::CgroupSockLinkId,
+        cgroup_sock_addr::CgroupSockAddrLinkId, links::FdLink,
+    },
+};
+use mif_tests::netns::Namespace;
+use mif_user::kernel::{
+    attach::{self, TcBackend},
+    object::CGROUP_PROGRAMS,
 };
 use object::write::{Object, Symbol, SymbolSection};
 
@@ -29,6 +37,59 @@ pub fn noop() -> Result<Ebpf> {
     let noop: &mut SchedClassifier = ebpf.program_mut("noop").context("it is there")?.try_into()?;
     noop.load().context("loading the program that does nothing")?;
     Ok(ebpf)
+}
+
+/// Programs that only return, on the hooks that `mif` uses: what being called costs, whoever is called.
+pub struct Empty {
+    hooks: Vec<(&'static str, Ebpf, Option<CgroupSockAddrLinkId>)>,
+    noop: Ebpf,
+    links: Vec<(u32, Option<FdLink>)>,
+}
+
+impl Empty {
+    /// Loads them.
+    pub fn new() -> Result<Self> {
+        let hook = |name: &'static str| {
+            let returns_one = [(RETURN_VALUE, 0, 0, 1), (EXIT, 0, 0, 0)];
+            let mut ebpf = load(&format!("cgroup/{name}"), name, &returns_one)?;
+            hook(&mut ebpf, name)?.load().with_context(|| format!("loading an empty {name}"))?;
+            Ok((name, ebpf, None))
+        };
+        let hooks = CGROUP_PROGRAMS.into_iter().map(hook).collect::<Result<_>>()?;
+        Ok(Self { hooks, noop: noop()?, links: Vec::new() })
+    }
+
+    /// Puts them on.
+    pub fn on(&mut self, cgroup: &Path, host: &Namespace, interfaces: &[u32]) -> Result<()> {
+        for (name, ebpf, link) in &mut self.hooks {
+            *link = Some(hook(ebpf, name)?.attach(lab::open(cgroup)?, CgroupAttachMode::Single)?);
+        }
+        let noop: &mut SchedClassifier = self.noop.program_mut("noop").context("it is there")?.try_into()?;
+        for &ifindex in interfaces {
+            let link = host.run(|| attach::egress(noop, ifindex, TcBackend::Auto))?;
+            self.links.push((ifindex, link));
+        }
+        Ok(())
+    }
+
+    /// Takes them off.
+    pub fn off(&mut self, host: &Namespace) -> Result<()> {
+        for (name, ebpf, link) in &mut self.hooks {
+            if let Some(link) = link.take() {
+                hook(ebpf, name)?.detach(link)?;
+            }
+        }
+        for (ifindex, link) in self.links.drain(..) {
+            if link.is_none() {
+                host.run(|| attach::detach_netlink(ifindex));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn hook<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut CgroupSockAddr> {
+    Ok(ebpf.program_mut(name).context("it is there")?.try_into()?)
 }
 
 /// `ctx->bound_dev_if = IFINDEX; return 1` at the creation of a socket: what `ip vrf exec` has its processes run.

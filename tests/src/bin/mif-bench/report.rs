@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Serialize, Serializer};
 
-use crate::figure::{Figure, Goal, short};
+use crate::figure::{Figure, Goal, Verdict, short};
 
 /// Who does the same work, beside the bare kernel and `mif`.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -17,11 +17,14 @@ pub enum Peer {
     BindDevice,
     /// A program at the creation of sockets, as `ip vrf exec` attaches it.
     SockCreate,
+    /// Nobody: programs that only return, on the hooks that `mif` uses.
+    Empty,
 }
 
 impl Peer {
     /// All, in the order of the columns.
-    pub const ALL: [Self; 4] = [Self::Rules, Self::SourceRoutes, Self::BindDevice, Self::SockCreate];
+    pub const ALL: [Self; 5] =
+        [Self::Rules, Self::SourceRoutes, Self::BindDevice, Self::SockCreate, Self::Empty];
 
     /// Its name for people.
     pub const fn name(self) -> &'static str {
@@ -30,6 +33,7 @@ impl Peer {
             Self::SourceRoutes => "source routes",
             Self::BindDevice => "bind device",
             Self::SockCreate => "sock_create",
+            Self::Empty => "empty hooks",
         }
     }
 }
@@ -64,7 +68,7 @@ pub struct Row {
     /// What should be reached, of the ratio where there is one, else of the figure of `mif`.
     pub goal: Option<Goal>,
     /// Whether it is.
-    pub met: Option<bool>,
+    pub verdict: Option<Verdict>,
     /// What else is to know.
     pub note: String,
 }
@@ -77,28 +81,50 @@ impl Row {
 
     /// Sets what should be reached; the figures are set already.
     pub fn with_goal(mut self, goal: Goal) -> Self {
-        let value = self.ratio.or(self.mif).map(|figure| figure.median);
-        self.met = value.map(|value| goal.is_met(value));
+        self.verdict = self.ratio.or(self.mif).map(|figure| goal.judge(figure));
         self.goal = Some(goal);
         self
+    }
+
+    /// Between what that which is judged lies.
+    fn interval(&self) -> String {
+        let of = |figure: Figure, number: fn(f64) -> String| {
+            format!("{} – {}", number(figure.low), number(figure.high))
+        };
+        match (self.verdict, self.ratio, self.mif) {
+            (Some(_), Some(ratio), _) if ratio.low < ratio.high => of(ratio, |value| format!("{value:.3}")),
+            (Some(_), None, Some(mif)) if mif.low < mif.high => of(mif, short),
+            _ => String::new(),
+        }
     }
 
     /// The cells of the table.
     pub fn cells(&self) -> [String; COLUMNS.len()] {
         let figure = |figure: Option<Figure>| figure.map_or_else(String::new, |figure| short(figure.median));
         let peer = |peer: Peer| figure(self.peers.get(&peer).copied());
-        let [rules, routes, device, sock_create] = Peer::ALL.map(peer);
+        let [rules, routes, device, sock_create, empty] = Peer::ALL.map(peer);
         let ratio = self.ratio.map_or_else(String::new, |ratio| format!("{:.3}", ratio.median));
         let goal = self.goal.map_or_else(String::new, |goal| goal.to_string());
-        let verdict = match self.met {
-            Some(true) => "met",
-            Some(false) => "missed",
-            None => "",
-        };
+        let verdict = self.verdict.map_or_else(String::new, |verdict| verdict.to_string());
         let noise = self.noise.map_or_else(String::new, |noise| format!("±{:.1}", 100.0 * spread(noise)));
-        let (bare, mif) = (figure(self.bare), figure(self.mif));
+        let (bare, mif, interval) = (figure(self.bare), figure(self.mif), self.interval());
         let (measurement, n) = (self.measurement.clone(), self.n.clone());
-        [measurement, n, bare, mif, rules, routes, device, sock_create, ratio, noise, goal, verdict.into()]
+        [
+            measurement,
+            n,
+            bare,
+            mif,
+            rules,
+            routes,
+            device,
+            sock_create,
+            empty,
+            ratio,
+            interval,
+            noise,
+            goal,
+            verdict,
+        ]
     }
 }
 
@@ -108,7 +134,7 @@ fn spread(ratio: Figure) -> f64 {
 }
 
 /// The heads of the table.
-pub const COLUMNS: [&str; 12] = [
+pub const COLUMNS: [&str; 14] = [
     "measurement",
     "N",
     "bare",
@@ -117,7 +143,9 @@ pub const COLUMNS: [&str; 12] = [
     Peer::SourceRoutes.name(),
     Peer::BindDevice.name(),
     Peer::SockCreate.name(),
+    Peer::Empty.name(),
     "ratio",
+    "95 %",
     "noise, %",
     "goal",
     "",
@@ -205,11 +233,12 @@ mod tests {
     fn rows_say_whether_the_goal_is_met() {
         let row = Row { mif: Some(Figure::exact(70.0)), ..Row::new("egress, ns", "1 source") };
         let row = row.with_goal(Goal::AtMost(60.0));
-        assert_eq!(row.met, Some(false));
-        let ratio = Some(Figure::exact(0.99));
+        assert_eq!(row.verdict, Some(Verdict::Missed));
+        let ratio = Some(Figure { low: 0.985, high: 0.995, ..Figure::exact(0.99) });
         let row = Row { ratio, ..row }.with_goal(Goal::AtLeast(0.98));
-        assert_eq!(row.met, Some(true));
-        let noise = Some(Figure { median: 1.0, lower: 0.985, upper: 1.004 });
-        assert_eq!(Row { noise, ..row }.cells()[8..], ["0.990", "±1.5", "≥ 0.98", "met"]);
+        assert_eq!(row.verdict, Some(Verdict::Met));
+        let noise = Some(Figure { lower: 0.985, upper: 1.004, ..Figure::exact(1.0) });
+        let cells = Row { noise, ..row }.cells();
+        assert_eq!(cells[9..], ["0.990", "0.985 – 0.995", "±1.5", "≥ 0.98", "met"]);
     }
 }

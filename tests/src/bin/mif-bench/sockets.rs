@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use mif_core::{family::Family, select::compile};
 use mif_tests::cgroup::Cgroup;
-use mif_user::kernel::object::Sizes;
+use mif_user::kernel::object::{CGROUP_PROGRAMS, EGRESS_PROGRAM, Sizes};
 
 use crate::{
     Plan, aftermath,
     enforcement::Enforcement,
-    figure::{Figure, Goal},
+    figure::{Figure, Goal, Verdict},
     lab::{self, Site},
-    object::SockCreate,
+    object::{Empty, SockCreate},
     population::{Population, name as family_name},
+    profile,
     progress::Progress,
     report::{Peer, Report, Row},
     traffic::{Done, Kind, Order},
@@ -48,6 +49,7 @@ struct Stage {
     source_routes: Site,
     mif: Enforcement,
     sock_create: SockCreate,
+    empty: Empty,
     cgroup: Cgroup,
 }
 
@@ -65,7 +67,12 @@ pub fn measure(
     let mut stage = Stage::set_up(population, families)?;
     for &family in families {
         for kind in [Kind::Connect, Kind::Exchange, Kind::Send] {
-            report.rows.push(stage.compare(Work { kind, family }, plan, progress)?);
+            let work = Work { kind, family };
+            let mut row = stage.compare(work, plan, progress)?;
+            if row.verdict.is_some_and(|verdict| verdict != Verdict::Met) {
+                row.note = stage.profile(work, progress)?.unwrap_or_default();
+            }
+            report.rows.push(row);
         }
         progress.step(format!("{population}: the hooks' own run time, {}", family_name(family)));
         report.rows.extend(stage.run_times(family, plan)?);
@@ -105,22 +112,21 @@ impl Stage {
         let mut mif = Enforcement::new(&plain.host, cgroup.path(), &plain.ifindices, sizes)?;
         mif.fill(&tables)?;
         let sock_create = SockCreate::new(plain.ifindices[0])?;
-        Ok(Self { population, plain, rules, source_routes, mif, sock_create, cgroup })
+        Ok(Self { population, plain, rules, source_routes, mif, sock_create, empty: Empty::new()?, cgroup })
     }
 
     /// All in turns, in the other direction every second round: what a turn leaves behind hits each alike.
     fn compare(&mut self, work: Work, plan: &Plan, progress: &mut Progress) -> Result<Row> {
         progress.step(format!("{}: {}", self.population, work.name()));
         let mut rounds: Vec<Round> = Vec::new();
-        for round in 1..=plan.rounds {
-            progress.round(round, plan.rounds);
+        let wanted = work.rounds(plan);
+        for round in 1..=wanted {
+            progress.round(round, wanted);
             let mut turns = work.comparable();
             if round % 2 == 0 {
                 turns.reverse();
             }
-            // A stream takes some time to get up to speed.
-            let slice = if work.kind == Kind::Stream { 4 * plan.slice } else { plan.slice };
-            let turn = |who| Ok((who, self.turn(who, work, slice)?));
+            let turn = |who| Ok((who, self.turn(who, work, plan.slice)?));
             rounds.push(turns.into_iter().map(turn).collect::<Result<_>>()?);
         }
         let mut row = if work.kind == Kind::Connect { added(work, &rounds) } else { rates(work, &rounds) };
@@ -148,6 +154,12 @@ impl Stage {
                 self.sock_create.detach()?;
                 done
             }
+            Who::Peer(Peer::Empty) => {
+                self.empty.on(self.cgroup.path(), &self.plain.host, &self.plain.ifindices)?;
+                let done = work(&mut self.plain);
+                self.empty.off(&self.plain.host)?;
+                done
+            }
             Who::Mif => {
                 self.mif.on()?;
                 let before = self.mif.applied()?;
@@ -165,6 +177,18 @@ impl Stage {
         }
         .map(Done::each)
         .with_context(|| format!("{who:?}"))
+    }
+
+    /// Where the time goes with the hooks on.
+    fn profile(&mut self, Work { kind, family }: Work, progress: &mut Progress) -> Result<Option<String>> {
+        progress.step(format!("{}: {}, a profile", self.population, Work { kind, family }.name()));
+        let order = Order { kind, family, bind_device: false, milliseconds: 1000 * (profile::SECONDS + 1) };
+        self.mif.on()?;
+        let worker = &mut self.plain.worker;
+        let programs: Vec<&str> = CGROUP_PROGRAMS.into_iter().chain([EGRESS_PROGRAM]).collect();
+        let said = profile::of(worker.id(), &programs, || worker.order(&order).map(drop));
+        self.mif.off()?;
+        said
     }
 
     /// The programs' own run time, as the kernel counts it, each under the traffic that it is for.
@@ -195,15 +219,26 @@ impl Stage {
 impl Work {
     /// Who can do it: IPv4 has no source-specific routes, and once a stream flows only the packets differ.
     fn comparable(self) -> Vec<Who> {
+        let can = |peer: &Peer| match peer {
+            Peer::Empty => true,
+            _ if self.kind == Kind::Stream => false,
+            Peer::SourceRoutes => self.family == Family::Ipv6,
+            _ => true,
+        };
         let mut who = vec![Who::Bare, Who::Mif];
-        if self.kind != Kind::Stream {
-            let peers = Peer::ALL
-                .into_iter()
-                .filter(|peer| self.family == Family::Ipv6 || *peer != Peer::SourceRoutes);
-            who.extend(peers.map(Who::Peer));
-        }
+        who.extend(Peer::ALL.into_iter().filter(can).map(Who::Peer));
         who.push(Who::Again);
         who
+    }
+
+    /// How many rounds: more where the goal lies nearer to the figure than the rounds to each other.
+    fn rounds(self, plan: &Plan) -> u32 {
+        plan.rounds
+            * match self.kind {
+                Kind::Connect | Kind::Send => 1,
+                Kind::Exchange => 2,
+                Kind::Stream => 6,
+            }
     }
 
     /// What it is called, with its unit.

@@ -1,17 +1,20 @@
 //! The work of an application, from a socket's birth to its end: what a worker does for some milliseconds.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     io::{self, Read as _},
     mem::MaybeUninit,
     net::SocketAddr,
+    os::fd::AsRawFd as _,
     str::FromStr,
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use mif_core::family::Family;
+use nix::libc;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::{lab::UPLINKS, population};
@@ -39,7 +42,7 @@ pub enum Kind {
     Exchange,
     /// Datagrams from one unconnected socket.
     Send,
-    /// One TCP connection that is written to all the time.
+    /// One TCP connection that is written to all the time, always the same.
     Stream,
 }
 
@@ -117,19 +120,21 @@ fn words<const N: usize>(line: &str) -> Result<[&str; N]> {
 pub struct Traffic {
     /// The receivers of datagrams, in the server's namespace.
     receivers: BTreeMap<Family, Socket>,
+    /// The streams. A connection of its own for each order would be up to speed at another time, with other buffers.
+    streams: BTreeMap<Family, Socket>,
 }
 
 impl Traffic {
     /// With the receivers; they must not block.
     pub fn new(receivers: BTreeMap<Family, Socket>) -> Self {
-        Self { receivers }
+        Self { receivers, streams: BTreeMap::new() }
     }
 
     /// Does it.
     ///
     /// # Errors
     /// A call failed: then there is nothing to measure.
-    pub fn carry_out(&self, order: &Order) -> Result<Done> {
+    pub fn carry_out(&mut self, order: &Order) -> Result<Done> {
         let limit = Duration::from_millis(order.milliseconds.into());
         match order.kind {
             Kind::Connect => repeat(limit, || {
@@ -137,7 +142,7 @@ impl Traffic {
             }),
             Kind::Exchange => repeat(limit, || exchange(order)),
             Kind::Send => self.send(order, limit),
-            Kind::Stream => stream(order, limit),
+            Kind::Stream => self.stream(order, limit),
         }
     }
 
@@ -169,6 +174,39 @@ impl Traffic {
         }
         Ok(done)
     }
+
+    /// Until the other end has all of it.
+    fn stream(&mut self, order: &Order, limit: Duration) -> Result<Done> {
+        let socket = match self.streams.entry(order.family) {
+            Entry::Occupied(stream) => stream.into_mut(),
+            Entry::Vacant(place) => {
+                let socket = socket(order, Type::STREAM)?;
+                socket.connect(&destination(order, STREAM_PORT)).context("connect")?;
+                place.insert(socket)
+            }
+        };
+        let chunk = vec![0x6d; CHUNK];
+        let (mut count, started) = (0, Instant::now());
+        while started.elapsed() < limit {
+            count += socket.send(&chunk).context("send")? as u64;
+        }
+        while unacknowledged(socket)? > 0 {
+            // The reader has the same CPU.
+            thread::yield_now();
+        }
+        Ok(Done { count, nanoseconds: elapsed(started) })
+    }
+}
+
+/// Octets of a connection that its peer's kernel has not acknowledged (`SIOCOUTQ`, tcp(7)).
+fn unacknowledged(socket: &Socket) -> Result<i32> {
+    let mut octets = 0;
+    // SAFETY: the call writes an int to where the pointer leads.
+    let status = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut octets) };
+    if status != 0 {
+        return Err(io::Error::last_os_error()).context("SIOCOUTQ");
+    }
+    Ok(octets)
 }
 
 /// Calls `work` until the time is over.
@@ -190,23 +228,6 @@ fn exchange(order: &Order) -> Result<()> {
     let mut answer = [0; MESSAGE.len()];
     (&socket).read_exact(&mut answer).context("the server's answer")?;
     socket.set_linger(Some(Duration::ZERO)).context("SO_LINGER")
-}
-
-/// Until the server has taken all of it: it then closes.
-fn stream(order: &Order, limit: Duration) -> Result<Done> {
-    let socket = socket(order, Type::STREAM)?;
-    socket.connect(&destination(order, STREAM_PORT)).context("connect")?;
-    let chunk = vec![0x6d; CHUNK];
-    let (mut count, started) = (0, Instant::now());
-    while started.elapsed() < limit {
-        count += socket.send(&chunk).context("send")? as u64;
-    }
-    socket.shutdown(std::net::Shutdown::Write).context("shutdown")?;
-    let end = (&socket).read(&mut [0; 1]).context("the server's end")?;
-    if end != 0 {
-        bail!("the server of streams talks");
-    }
-    Ok(Done { count, nanoseconds: elapsed(started) })
 }
 
 fn socket(order: &Order, kind: Type) -> Result<Socket> {

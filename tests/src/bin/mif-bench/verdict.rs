@@ -63,7 +63,9 @@ pub fn chart(report: &Report) -> Option<Chart> {
         Curve { name, points: rows.iter().filter_map(point).collect() }
     };
     let mut curves = vec![curve("mif", &|row| Some(row.mif?.median))];
-    curves.extend(Peer::ALL.map(|peer| curve(peer.name(), &|row| Some(row.peers.get(&peer)?.median))));
+    // Those that choose.
+    let peers = Peer::ALL.into_iter().filter(|peer| *peer != Peer::Empty);
+    curves.extend(peers.map(|peer| curve(peer.name(), &|row| Some(row.peers.get(&peer)?.median))));
     let bare = rows.iter().filter_map(|row| row.bare).map(|bare| bare.median).fold(f64::MAX, f64::min);
     Some(Chart {
         title: "What choosing a provider adds to one connect(), by number of PvDs".into(),
@@ -81,7 +83,7 @@ pub fn chart(report: &Report) -> Option<Chart> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::Figure;
+    use crate::figure::{Figure, Verdict};
 
     fn connect(pvds: u32, mif: f64, rules: f64) -> Row {
         let mut row = Row::new(CONNECT, pvds.to_string());
@@ -109,13 +111,13 @@ mod tests {
         let judged: Vec<_> = report
             .rows
             .iter()
-            .map(|row| (row.n.as_str(), row.ratio.map(|ratio| ratio.median), row.met))
+            .map(|row| (row.n.as_str(), row.ratio.map(|ratio| ratio.median), row.verdict))
             .collect();
         let expected = [
-            ("2", Some(400.0 / 15_000.0), Some(true)),
-            ("1000", Some(800.0 / 15_000.0), Some(false)),
-            ("2", Some(1.0), Some(true)),
-            ("10000", Some(1.4), Some(false)),
+            ("2", Some(400.0 / 15_000.0), Some(Verdict::Met)),
+            ("1000", Some(800.0 / 15_000.0), Some(Verdict::Missed)),
+            ("2", Some(1.0), Some(Verdict::Met)),
+            ("10000", Some(1.4), Some(Verdict::Missed)),
         ];
         assert_eq!(judged, expected);
         assert_eq!(

@@ -63,7 +63,7 @@ pub fn run(server: &Path) -> Result<()> {
     let server = PathBuf::from(server);
     let receivers = thread::spawn(move || receivers(&server));
     let receivers = receivers.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
-    let traffic = Traffic::new(receivers);
+    let mut traffic = Traffic::new(receivers);
     println!("ready");
     for line in stdin().lock().lines() {
         let done = traffic.carry_out(&line?.parse()?)?;
