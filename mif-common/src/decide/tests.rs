@@ -286,6 +286,45 @@ fn sockets() {
 
 /// What a hook is taken to have done, where no note says so: `SOURCE IFINDEX`; whether a note is needed from now on, and whether
 /// the interface may be taken back.
+/// What IP_UNICAST_IF or IPV6_UNICAST_IF chooses counts like what SO_BINDTODEVICE binds, where nothing is bound.
+#[test]
+fn interfaces_that_are_chosen_without_binding() {
+    let chosen = |unicast_if, socket| Socket { unicast_if, ..socket };
+    let ours = SocketState { source: Addr::UNSPECIFIED, ifindex: 11 };
+    for (rule, socket, connected, sent) in [
+        (
+            &PREFER,
+            chosen(11, socket("a::9", "::", 0)),
+            "applied 1 from a::1 on 11",
+            "applied 1 from a::1 on 11",
+        ),
+        (&PREFER, chosen(12, socket("a::9", "::", 0)), "application-device 1", "application-device 1"),
+        (
+            &STRICT,
+            chosen(11, socket("a::9", "::", 0)),
+            "applied 1 from a::1 on 11",
+            "applied 1 from a::1 on 11",
+        ),
+        (&STRICT, chosen(12, socket("a::9", "::", 0)), "vetoed 1 refuse", "vetoed 1 refuse"),
+        // Bound besides: the kernel does not heed it.
+        (&PREFER, chosen(12, socket("a::9", "::", 11)), "applied 1 from a::1", "applied 1 from a::1"),
+        // Bound by a hook, which gives it back.
+        (
+            &PREFER,
+            Socket { ours, ..chosen(12, socket("a::9", "::", 11)) },
+            "application-device 1",
+            "application-device 1",
+        ),
+        // With a source: of that interface, of another one.
+        (&STRICT, chosen(11, socket("b::9", "a::1", 0)), "followed-source 1 on 11", "consistent 1"),
+        (&PREFER, chosen(12, socket("b::9", "a::1", 0)), "application-device 1", "application-device 1"),
+        (&STRICT, chosen(12, socket("b::9", "a::1", 0)), "vetoed 1 refuse", "vetoed 1 refuse"),
+    ] {
+        assert_eq!(text(connect(&tables(), rule, &socket)), connected, "{rule:?} {socket:?}");
+        assert_eq!(text(sendmsg(&tables(), rule, &socket)), sent, "{rule:?} {socket:?}");
+    }
+}
+
 #[test]
 fn presumptions() {
     let tables = tables();
