@@ -17,7 +17,7 @@ use aya_ebpf::{
 };
 use mif_common::{
     Addr, Reason,
-    abi::{DEFAULT_VIEW, Hook, NO_PVD, config_flags},
+    abi::{DEFAULT_VIEW, Hook, Mode, NO_PVD, config_flags},
     decide::{self, Outcome, Packet, Rule, Tables as _, Verdict},
 };
 
@@ -59,6 +59,8 @@ const AF_PACKET: u32 = 17;
 const AF_INET: u32 = 2;
 /// `linux/socket.h`
 const AF_INET6: u32 = 10;
+/// `linux/net.h`
+const SOCK_DGRAM: u32 = 2;
 /// `skb->tc_index` of a packet that was redirected and comes by again, at its new interface or at the same one (a redirect
 /// goes through `dev_queue_xmit`). Only traffic control uses the field (tcindex).
 const REPAIRED: u32 = 0x6d66;
@@ -162,13 +164,19 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
         return strict.then_some(TC_ACT_SHOT);
     }
     let packet = Packet { source, destination, ifindex };
+    if config.flags & config_flags::POLICIES != 0
+        && may_be_icmp(ctx, ipv4)
+        && let Some(action) = prefer_echo(ctx, ipv4, &packet, bytes)
+    {
+        return Some(action);
+    }
     let mut rule = Rule::default_of(config, &destination);
     let mut outcome = decide::egress(&Maps, config, &packet, || {
         rule = Rule::of(&Maps, config, &destination, &PacketSocket(ctx));
         rule
     });
     if matches!(outcome.reason, Reason::Vetoed)
-        && is_free_echo(ctx, ipv4)
+        && free_echo(ctx, ipv4).is_some()
         && let Some(readdressed) = decide::readdress(&Maps, &rule, &packet)
     {
         outcome = readdressed;
@@ -196,12 +204,8 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
             } else {
                 report::outcome(&outcome, &rule, &subject, bytes);
             }
-            let mut source = source;
             if matches!(outcome.reason, Reason::Readdressed) {
-                if !set_source(ctx, ipv4, &source, &outcome.source) {
-                    return Some(TC_ACT_SHOT);
-                }
-                source = outcome.source;
+                return Some(send_readdressed(ctx, ipv4, &source, &outcome));
             }
             // SAFETY: the context is valid for the program's run; the field is writable.
             unsafe { (*skb).tc_index = REPAIRED };
@@ -234,15 +238,34 @@ fn may_leave(skb: *mut __sk_buff, ifindex: u32) -> bool {
     honest && Maps.permits_interface(view, ifindex)
 }
 
-/// The view of the strict policy of the packet's cgroup, the default view without one. Not inlined: the verifier would walk
-/// the cgroups once for each place that asks.
-#[inline(never)]
+/// The view of the strict policy of the packet's cgroup, the default view without one.
+#[inline(always)]
 fn strict_view(skb: *mut __sk_buff) -> u32 {
-    let Some(config) = tables::config() else { return DEFAULT_VIEW };
+    rule_of_cgroup(skb, Mode::Strict).map_or(DEFAULT_VIEW, |rule| rule.view)
+}
+
+/// The policy of the packet's cgroup, if it has one of that mode.
+#[inline(always)]
+fn rule_of_cgroup(skb: *mut __sk_buff, mode: Mode) -> Option<Rule> {
+    let mut rule = Rule { view: DEFAULT_VIEW, mode, cgroup: 0 };
+    rule.cgroup = policy_of_cgroup(skb, mode as u32, &raw mut rule.view);
+    (rule.cgroup != 0).then_some(rule)
+}
+
+/// The cgroup of the policy, 0 for none, and its view. Not inlined: the verifier would walk the cgroups once for each place that
+/// asks.
+#[inline(never)]
+fn policy_of_cgroup(skb: *mut __sk_buff, mode: u32, view: *mut u32) -> u64 {
+    let Some(config) = tables::config() else { return 0 };
     // SAFETY: the context is the one the program was called with.
     let ctx = TcContext::new(unsafe { ptr::NonNull::new_unchecked(skb) });
     let rule = Rule::of(&Maps, config, &Addr::UNSPECIFIED, &PacketSocket(&ctx));
-    if rule.pinned() { rule.view } else { DEFAULT_VIEW }
+    if rule.mode as u32 != mode {
+        return 0;
+    }
+    // SAFETY: the caller's, on its stack.
+    unsafe { *view = rule.view };
+    rule.cgroup
 }
 
 /// Source and destination, wherever the network header is (tunnels have no link-layer header).
@@ -288,9 +311,50 @@ fn is_neighbour_discovery(ctx: &TcContext) -> bool {
         && load::<u8>(ctx, IPV6_HEADER).is_some_and(|kind| ND_TYPES.contains(&kind))
 }
 
-/// Whether this is an echo request, in one piece, of a socket that is bound to no source.
+/// An echo request of a ping socket (icmp(7)) that is bound to nothing, in a cgroup that prefers a view: it gets source, interface
+/// and next hop of that. What raw sockets send may have a source of the application's (IP_HDRINCL), so only strict policies touch it.
 #[inline(always)]
-fn is_free_echo(ctx: &TcContext, ipv4: bool) -> bool {
+fn prefer_echo(ctx: &TcContext, ipv4: bool, packet: &Packet, bytes: u64) -> Option<i32> {
+    let sk = free_echo(ctx, ipv4)?;
+    if sk.type_ != SOCK_DGRAM || sk.bound_dev_if != 0 {
+        return None;
+    }
+    let rule = rule_of_cgroup(ctx.as_ptr().cast(), Mode::Prefer)?;
+    let outcome = decide::readdress(&Maps, &rule, packet)?;
+    let Packet { source, destination, ifindex } = *packet;
+    let subject = Subject { hook: Hook::Egress, source, destination, ifindex };
+    report::outcome(&outcome, &rule, &subject, bytes);
+    Some(send_readdressed(ctx, ipv4, &source, &outcome))
+}
+
+/// Whether this may be ICMP or ICMPv6, at the price of two octets: behind an Ethernet header or without one.
+#[inline(always)]
+fn may_be_icmp(ctx: &TcContext, ipv4: bool) -> bool {
+    let (offset, protocol) =
+        if ipv4 { (PROTOCOL_OFFSET as usize, ICMP) } else { (NEXT_HEADER_OFFSET as usize, ICMPV6) };
+    let (start, end) = (ctx.data(), ctx.data_end());
+    let behind = ETHERNET_HEADER as usize + offset;
+    if start + behind + 1 > end {
+        return true;
+    }
+    // SAFETY: both lie before the end, as the verifier sees from the comparison above.
+    unsafe { *((start + behind) as *const u8) == protocol || *((start + offset) as *const u8) == protocol }
+}
+
+/// Gives an echo request the outcome's source and sends it on.
+#[inline(always)]
+fn send_readdressed(ctx: &TcContext, ipv4: bool, source: &Addr, outcome: &Outcome) -> i32 {
+    if !set_source(ctx, ipv4, source, &outcome.source) {
+        return TC_ACT_SHOT;
+    }
+    // SAFETY: the context is valid for the program's run; the field is writable.
+    unsafe { (*ctx.as_ptr().cast::<__sk_buff>()).tc_index = REPAIRED };
+    redirect(ctx, ipv4, &outcome.source, outcome)
+}
+
+/// The socket of an echo request, in one piece, if it is bound to no source.
+#[inline(always)]
+fn free_echo(ctx: &TcContext, ipv4: bool) -> Option<&bpf_sock> {
     let echo = if ipv4 {
         load::<u8>(ctx, 0) == Some(VERSION_WITHOUT_OPTIONS)
             && load::<u8>(ctx, PROTOCOL_OFFSET) == Some(ICMP)
@@ -306,8 +370,7 @@ fn is_free_echo(ctx: &TcContext, ipv4: bool) -> bool {
         if sk.is_null() { None } else { bpf_sk_fullsock(sk).as_ref() }
     };
     let protocol = if ipv4 { ICMP } else { ICMPV6 };
-    echo && sk
-        .is_some_and(|sk| sk.protocol == u32::from(protocol) && family::bound_address(sk).is_unspecified())
+    sk.filter(|sk| echo && sk.protocol == u32::from(protocol) && family::bound_address(sk).is_unspecified())
 }
 
 /// Gives the packet another source: an ICMP packet, the checksum of which covers the addresses in IPv6 only (RFC 4443 §2.3, RFC 792).

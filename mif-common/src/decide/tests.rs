@@ -693,7 +693,7 @@ fn rules() {
     }
 }
 
-/// A vetoed echo request without a source of its own: source, interface and next hop of the view's decision, or still none.
+/// An echo request without a source of its own: source, interface and next hop of the view's decision, or nothing to change.
 #[test]
 fn echo_requests_without_a_source() {
     let tables = tables();
@@ -705,6 +705,9 @@ fn echo_requests_without_a_source() {
         ("b::1", "e::9", None),
         // written by the application itself
         ("7::7", "a::9", None),
+        // as it should be; on the link
+        ("a::1", "a::9", None),
+        ("b::1", "ff02::1", None),
     ] {
         let packet = Packet { source: addr(source), destination: addr(destination), ifindex: 12 };
         let outcome = readdress(&tables, &STRICT, &packet).map(text);
