@@ -1,5 +1,7 @@
 //! The tc egress hook: the safety net for whatever no socket hook sees.
 
+mod echo;
+
 use core::{mem, ptr};
 
 use aya_ebpf::{
@@ -59,8 +61,6 @@ const AF_PACKET: u32 = 17;
 const AF_INET: u32 = 2;
 /// `linux/socket.h`
 const AF_INET6: u32 = 10;
-/// `linux/net.h`
-const SOCK_DGRAM: u32 = 2;
 /// `skb->tc_index` of a packet that was redirected and comes by again, at its new interface or at the same one (a redirect
 /// goes through `dev_queue_xmit`). Only traffic control uses the field (tcindex).
 const REPAIRED: u32 = 0x6d66;
@@ -165,8 +165,8 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
     }
     let packet = Packet { source, destination, ifindex };
     if config.flags & config_flags::POLICIES != 0
-        && may_be_icmp(ctx, ipv4)
-        && let Some(action) = prefer_echo(ctx, ipv4, &packet, bytes)
+        && echo::may_be_icmp(ctx, ipv4)
+        && let Some(action) = echo::prefer(ctx, ipv4, &packet, bytes)
     {
         return Some(action);
     }
@@ -309,36 +309,6 @@ fn in_ethernet<H: Header>(ctx: &TcContext, len: u32) -> Option<H::Pair> {
 fn is_neighbour_discovery(ctx: &TcContext) -> bool {
     load::<u8>(ctx, NEXT_HEADER_OFFSET) == Some(ICMPV6)
         && load::<u8>(ctx, IPV6_HEADER).is_some_and(|kind| ND_TYPES.contains(&kind))
-}
-
-/// An echo request of a ping socket (icmp(7)) that is bound to nothing, in a cgroup that prefers a view: it gets source, interface
-/// and next hop of that. What raw sockets send may have a source of the application's (IP_HDRINCL), so only strict policies touch it.
-#[inline(always)]
-fn prefer_echo(ctx: &TcContext, ipv4: bool, packet: &Packet, bytes: u64) -> Option<i32> {
-    let sk = free_echo(ctx, ipv4)?;
-    if sk.type_ != SOCK_DGRAM || sk.bound_dev_if != 0 {
-        return None;
-    }
-    let rule = rule_of_cgroup(ctx.as_ptr().cast(), Mode::Prefer)?;
-    let outcome = decide::readdress(&Maps, &rule, packet)?;
-    let Packet { source, destination, ifindex } = *packet;
-    let subject = Subject { hook: Hook::Egress, source, destination, ifindex };
-    report::outcome(&outcome, &rule, &subject, bytes);
-    Some(send_readdressed(ctx, ipv4, &source, &outcome))
-}
-
-/// Whether this may be ICMP or ICMPv6, at the price of two octets: behind an Ethernet header or without one.
-#[inline(always)]
-fn may_be_icmp(ctx: &TcContext, ipv4: bool) -> bool {
-    let (offset, protocol) =
-        if ipv4 { (PROTOCOL_OFFSET as usize, ICMP) } else { (NEXT_HEADER_OFFSET as usize, ICMPV6) };
-    let (start, end) = (ctx.data(), ctx.data_end());
-    let behind = ETHERNET_HEADER as usize + offset;
-    if start + behind + 1 > end {
-        return true;
-    }
-    // SAFETY: both lie before the end, as the verifier sees from the comparison above.
-    unsafe { *((start + behind) as *const u8) == protocol || *((start + offset) as *const u8) == protocol }
 }
 
 /// Gives an echo request the outcome's source and sends it on.
