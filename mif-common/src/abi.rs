@@ -331,6 +331,26 @@ pub struct SocketState {
     pub ifindex: u32,
 }
 
+/// SOCKET_LAYOUT, a constant of the socket hooks: where the running kernel has what an application chose for a socket and no helper
+/// tells. Octets from the start of the structure; 0: not known, or not to be read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
+pub struct SocketLayout {
+    /// `inet_sock.uc_index` (IP_UNICAST_IF)
+    pub uc_index: u32,
+    /// `inet_sock.pinet6`, where the next two are found.
+    pub pinet6: u32,
+    /// `ipv6_pinfo.ucast_oif` (IPV6_UNICAST_IF)
+    pub ucast_oif: u32,
+    /// `ipv6_pinfo.sticky_pktinfo.ipi6_ifindex` (IPV6_PKTINFO as a socket option, RFC 3542 §6)
+    pub sticky_ifindex: u32,
+}
+
+impl SocketLayout {
+    /// Nothing of it is known.
+    pub const UNKNOWN: Self = Self { uc_index: 0, pinet6: 0, ucast_oif: 0, sticky_ifindex: 0 };
+}
+
 /// State of the event gate of one reason on one CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]

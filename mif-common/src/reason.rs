@@ -36,7 +36,7 @@ reasons! {
     InterfaceOnly = 5, "interface-only", "the socket had a port already; only the interface could be set";
     Consistent = 6, "consistent", "source and interface were of one PvD already; nothing to do";
     UnknownSource = 7, "unknown-source", "the source belongs to no PvD; left alone";
-    ApplicationDevice = 8, "application-device", "the application bound the socket to an interface; respected";
+    ApplicationDevice = 8, "application-device", "the application bound the socket to an interface, or chose one for it; respected";
     Administrator = 9, "administrator", "a route of the administrator decides for this destination; left alone";
     NoDecision = 10, "no-decision", "no PvD reaches the destination; left to the kernel";
     Expired = 11, "expired", "the tables' answer has outlived its lifetime; left to the kernel";
@@ -49,7 +49,7 @@ reasons! {
     Forwarded = 18, "forwarded", "the packet is not of this host; left alone";
     Malformed = 19, "malformed", "the packet is too short for its IP header; left alone";
     NextHop = 20, "next-hop", "several routers share the link; the packet was sent to that of its source";
-    Readdressed = 21, "readdressed", "the echo request of a socket without a source was given that of the strict view's PvD";
+    Readdressed = 21, "readdressed", "the echo request of a socket without a source was given that of the view's PvD";
     SeveralInterfaces = 22, "several-interfaces", "the source is an address of several interfaces; left to the kernel";
 }
 

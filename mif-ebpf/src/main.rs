@@ -12,6 +12,7 @@ mod packet;
 mod report;
 mod sock;
 mod tables;
+mod unicast_if;
 
 use aya_ebpf::{
     bindings::TC_ACT_UNSPEC,

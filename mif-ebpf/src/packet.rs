@@ -1,5 +1,7 @@
 //! The tc egress hook: the safety net for whatever no socket hook sees.
 
+mod echo;
+
 use core::{mem, ptr};
 
 use aya_ebpf::{
@@ -17,7 +19,7 @@ use aya_ebpf::{
 };
 use mif_common::{
     Addr, Reason,
-    abi::{DEFAULT_VIEW, Hook, NO_PVD, config_flags},
+    abi::{DEFAULT_VIEW, Hook, Mode, NO_PVD, config_flags},
     decide::{self, Outcome, Packet, Rule, Tables as _, Verdict},
 };
 
@@ -162,13 +164,19 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
         return strict.then_some(TC_ACT_SHOT);
     }
     let packet = Packet { source, destination, ifindex };
+    if config.flags & config_flags::POLICIES != 0
+        && echo::may_be_icmp(ctx, ipv4)
+        && let Some(action) = echo::prefer(ctx, ipv4, &packet, bytes)
+    {
+        return Some(action);
+    }
     let mut rule = Rule::default_of(config, &destination);
     let mut outcome = decide::egress(&Maps, config, &packet, || {
         rule = Rule::of(&Maps, config, &destination, &PacketSocket(ctx));
         rule
     });
     if matches!(outcome.reason, Reason::Vetoed)
-        && is_free_echo(ctx, ipv4)
+        && free_echo(ctx, ipv4).is_some()
         && let Some(readdressed) = decide::readdress(&Maps, &rule, &packet)
     {
         outcome = readdressed;
@@ -196,12 +204,8 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
             } else {
                 report::outcome(&outcome, &rule, &subject, bytes);
             }
-            let mut source = source;
             if matches!(outcome.reason, Reason::Readdressed) {
-                if !set_source(ctx, ipv4, &source, &outcome.source) {
-                    return Some(TC_ACT_SHOT);
-                }
-                source = outcome.source;
+                return Some(send_readdressed(ctx, ipv4, &source, &outcome));
             }
             // SAFETY: the context is valid for the program's run; the field is writable.
             unsafe { (*skb).tc_index = REPAIRED };
@@ -234,15 +238,34 @@ fn may_leave(skb: *mut __sk_buff, ifindex: u32) -> bool {
     honest && Maps.permits_interface(view, ifindex)
 }
 
-/// The view of the strict policy of the packet's cgroup, the default view without one. Not inlined: the verifier would walk
-/// the cgroups once for each place that asks.
-#[inline(never)]
+/// The view of the strict policy of the packet's cgroup, the default view without one.
+#[inline(always)]
 fn strict_view(skb: *mut __sk_buff) -> u32 {
-    let Some(config) = tables::config() else { return DEFAULT_VIEW };
+    rule_of_cgroup(skb, Mode::Strict).map_or(DEFAULT_VIEW, |rule| rule.view)
+}
+
+/// The policy of the packet's cgroup, if it has one of that mode.
+#[inline(always)]
+fn rule_of_cgroup(skb: *mut __sk_buff, mode: Mode) -> Option<Rule> {
+    let mut rule = Rule { view: DEFAULT_VIEW, mode, cgroup: 0 };
+    rule.cgroup = policy_of_cgroup(skb, mode as u32, &raw mut rule.view);
+    (rule.cgroup != 0).then_some(rule)
+}
+
+/// The cgroup of the policy, 0 for none, and its view. Not inlined: the verifier would walk the cgroups once for each place that
+/// asks.
+#[inline(never)]
+fn policy_of_cgroup(skb: *mut __sk_buff, mode: u32, view: *mut u32) -> u64 {
+    let Some(config) = tables::config() else { return 0 };
     // SAFETY: the context is the one the program was called with.
     let ctx = TcContext::new(unsafe { ptr::NonNull::new_unchecked(skb) });
     let rule = Rule::of(&Maps, config, &Addr::UNSPECIFIED, &PacketSocket(&ctx));
-    if rule.pinned() { rule.view } else { DEFAULT_VIEW }
+    if rule.mode as u32 != mode {
+        return 0;
+    }
+    // SAFETY: the caller's, on its stack.
+    unsafe { *view = rule.view };
+    rule.cgroup
 }
 
 /// Source and destination, wherever the network header is (tunnels have no link-layer header).
@@ -288,9 +311,20 @@ fn is_neighbour_discovery(ctx: &TcContext) -> bool {
         && load::<u8>(ctx, IPV6_HEADER).is_some_and(|kind| ND_TYPES.contains(&kind))
 }
 
-/// Whether this is an echo request, in one piece, of a socket that is bound to no source.
+/// Gives an echo request the outcome's source and sends it on.
 #[inline(always)]
-fn is_free_echo(ctx: &TcContext, ipv4: bool) -> bool {
+fn send_readdressed(ctx: &TcContext, ipv4: bool, source: &Addr, outcome: &Outcome) -> i32 {
+    if !set_source(ctx, ipv4, source, &outcome.source) {
+        return TC_ACT_SHOT;
+    }
+    // SAFETY: the context is valid for the program's run; the field is writable.
+    unsafe { (*ctx.as_ptr().cast::<__sk_buff>()).tc_index = REPAIRED };
+    redirect(ctx, ipv4, &outcome.source, outcome)
+}
+
+/// The socket of an echo request, in one piece, if it is bound to no source.
+#[inline(always)]
+fn free_echo(ctx: &TcContext, ipv4: bool) -> Option<&bpf_sock> {
     let echo = if ipv4 {
         load::<u8>(ctx, 0) == Some(VERSION_WITHOUT_OPTIONS)
             && load::<u8>(ctx, PROTOCOL_OFFSET) == Some(ICMP)
@@ -306,8 +340,7 @@ fn is_free_echo(ctx: &TcContext, ipv4: bool) -> bool {
         if sk.is_null() { None } else { bpf_sk_fullsock(sk).as_ref() }
     };
     let protocol = if ipv4 { ICMP } else { ICMPV6 };
-    echo && sk
-        .is_some_and(|sk| sk.protocol == u32::from(protocol) && family::bound_address(sk).is_unspecified())
+    sk.filter(|sk| echo && sk.protocol == u32::from(protocol) && family::bound_address(sk).is_unspecified())
 }
 
 /// Gives the packet another source: an ICMP packet, the checksum of which covers the addresses in IPv6 only (RFC 4443 §2.3, RFC 792).

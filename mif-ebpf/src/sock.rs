@@ -19,6 +19,7 @@ use crate::{
     maps,
     report::{self, Subject},
     tables::{self, CurrentTask, Maps},
+    unicast_if,
 };
 
 /// A sock_addr program refuses the call.
@@ -31,6 +32,8 @@ const EADDRNOTAVAIL: i32 = 99;
 const SOL_SOCKET: i32 = 1;
 /// `asm-generic/socket.h`: bind to an interface by its index.
 const SO_BINDTOIFINDEX: i32 = 62;
+/// `linux/net.h`
+const SOCK_STREAM: u32 = 1;
 
 pub fn connect<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
     let (config, mut socket) = socket::<F>(ctx)?;
@@ -41,6 +44,10 @@ pub fn connect<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
         return None;
     }
     let rule = Rule::of(&Maps, config, &socket.destination, &CurrentTask);
+    // An interface that a hook bound is given back where another one is chosen.
+    if !is_stream(ctx) {
+        socket.unicast_if = unicast_if::chosen(ctx, &socket.destination);
+    }
     let mut outcome = decide::connect(&Maps, &rule, &socket);
     match outcome.verdict {
         Verdict::Apply => apply(ctx, &rule, &socket, noted, &mut outcome),
@@ -65,6 +72,9 @@ pub fn sendmsg<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
         recall(ctx, &mut socket);
     }
     let rule = Rule::of(&Maps, config, &socket.destination, &CurrentTask);
+    if socket.ifindex == 0 {
+        socket.unicast_if = unicast_if::chosen(ctx, &socket.destination);
+    }
     let named = F::message_source(ctx);
     if !named.is_unspecified() {
         socket.source = named;
@@ -95,6 +105,13 @@ pub fn bind<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
     Some(conclude(F::BIND, &outcome, &rule, &socket, EADDRNOTAVAIL))
 }
 
+/// Whether this is TCP or its kind.
+#[inline(always)]
+fn is_stream(ctx: &SockAddrContext) -> bool {
+    // SAFETY: the context is valid for the program's run.
+    unsafe { (*ctx.sock_addr).type_ == SOCK_STREAM }
+}
+
 /// The configuration, where there is one and the socket lives in the namespace that it is for.
 #[inline(always)]
 fn config(ctx: &SockAddrContext) -> Option<&'static Config> {
@@ -121,6 +138,7 @@ fn socket<F: Family>(ctx: &SockAddrContext) -> Option<(&'static Config, Socket)>
         destination,
         source: family::bound_address(sk),
         ifindex: sk.bound_dev_if,
+        unicast_if: 0,
         has_port: sk.src_port != 0,
         ours: SocketState::default(),
     };

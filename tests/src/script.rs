@@ -77,6 +77,8 @@ enum Step {
     Device(String),
     /// IP_UNICAST_IF or IPV6_UNICAST_IF
     UnicastIf(String),
+    /// IPV6_PKTINFO of all that the socket sends, with that interface and no address
+    StickyIf(String),
     /// SO_BROADCAST
     Broadcast,
     /// connect(2)
@@ -134,6 +136,7 @@ impl FromStr for Step {
             "bind" => Self::Bind(address()?),
             "device" => Self::Device(value.into()),
             "unicast-if" => Self::UnicastIf(value.into()),
+            "sticky-if" => Self::StickyIf(value.into()),
             "broadcast" => Self::Broadcast,
             "connect" => Self::Connect(address()?),
             "disconnect" => Self::Disconnect,
@@ -281,6 +284,12 @@ impl Player<'_> {
             Step::Bind(address) => self.socket.bind(&(*address).into()),
             Step::Device(name) => self.socket.bind_device(Some(name.as_bytes())),
             Step::UnicastIf(name) => self.unicast_if(if_nametoindex(name.as_str())?),
+            Step::StickyIf(name) => {
+                let none = libc::in6_addr { s6_addr: [0; 16] };
+                let info =
+                    libc::in6_pktinfo { ipi6_addr: none, ipi6_ifindex: if_nametoindex(name.as_str())? };
+                self.set_option(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info)
+            }
             Step::Broadcast => self.socket.set_broadcast(true),
             Step::Connect(address) => self.socket.connect(&(*address).into()),
             Step::Disconnect => disconnect(&self.socket),
@@ -338,14 +347,18 @@ impl Player<'_> {
         } else {
             (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_IF)
         };
-        // SAFETY: the value lives on this stack and has the length given.
+        self.set_option(level, name, &value)
+    }
+
+    fn set_option<T>(&self, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
+        // SAFETY: the value is borrowed for the call and has the length given; the kernel checks what it says.
         let done = unsafe {
             libc::setsockopt(
                 self.socket.as_raw_fd(),
                 level,
                 name,
-                (&raw const value).cast(),
-                size_of_val(&value) as libc::socklen_t,
+                (&raw const *value).cast(),
+                size_of::<T>() as libc::socklen_t,
             )
         };
         if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

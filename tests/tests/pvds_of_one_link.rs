@@ -7,10 +7,12 @@ use mif_tests::{
     cgroup::Cgroup,
     deadline::{PATIENCE, bounded},
     family::Family,
+    internet::at_echo,
     isp::{ISP_A, ISP_B, Isp},
     matrix,
     mif::{Daemon, Site},
     router::Daemon as Speaker,
+    script::Script,
     world::{SHARED_LINK, World},
 };
 use mif_user::mode::Mode;
@@ -137,6 +139,51 @@ fn ipv4_goes_with_the_explicit_pvd_that_claims_it() {
             (names[1].to_owned(), Gets::By(&[ISP_B]), Gets::By(&BOTH)),
         ];
         check(&world, &cgroup, &daemon, &rows)?;
+        daemon.stop()
+    });
+}
+
+/// A socket with a port but without a source cannot be given one: the kernel chooses among the addresses of the link. Whichever it is, the
+/// packets go to that one's router; under a strict policy they go nowhere if it is not the view's.
+#[test]
+fn a_port_without_a_source_leaves_the_choice_to_the_kernel() {
+    bounded(10 * PATIENCE, || {
+        let world = World::two_routers_one_link(Speaker::Embedded)?;
+        let cgroup = Cgroup::new("host")?;
+        let site = Site::new(world.host.namespace(), &cgroup)?;
+        let daemon = site.daemon::<&str>([])?;
+        site.wait_for_routers()?;
+        let server = at_echo(Family::Ipv6.servers()[0]).to_string();
+        let connect = format!("connect={server}");
+        // What the kernel takes, which a policy does not change.
+        let mut taken = Vec::new();
+        for (isp, mode) in
+            BOTH.iter().flat_map(|isp| [Mode::Prefer, Mode::Strict].into_iter().map(move |mode| (isp, mode)))
+        {
+            let pinned = cgroup.child(&format!("{}-{mode}", isp.name))?;
+            daemon.attach(&pinned, &isp.pvd(SHARED_LINK), mode)?;
+            for protocol in ["tcp", "udp"] {
+                world.forget()?;
+                let words = [protocol, "bind=[::]:0", &connect, "exchange"];
+                let report = world.host.place(&pinned).play(&Script::new(false, words)?)?.report()?;
+                let source = report.source().context("no source")?;
+                taken.push(source);
+                let own = isp.owns(source);
+                let what = format!("{}, {mode}, {words:?}: {report:?}", isp.name);
+                ensure!(report.arrived == (own || mode == Mode::Prefer), "{what}");
+                world.check_no_foreign().with_context(|| what.clone())?;
+                for router in world.routers() {
+                    let seen = !router.tap().seen()?.is_empty();
+                    ensure!(seen == (report.arrived && router.isp().owns(source)), "{what}: {router:?}");
+                }
+                // Each datagram of a socket that is not connected has its own source.
+                let to = format!("to={server}");
+                let sent = Script::new(false, ["udp", "bind=[::]:0", &to])?;
+                let report = world.host.place(&pinned).play(&sent)?.report()?;
+                ensure!(report.source().is_some_and(|source| isp.owns(source)), "{what}: {report:?}");
+            }
+        }
+        ensure!(taken.windows(2).all(|pair| pair[0] == pair[1]), "{taken:?}");
         daemon.stop()
     });
 }

@@ -24,8 +24,14 @@ const ECHO: &[Way] = &[
     way("raw connect={server} exchange",           ["a",    "a",   "a",    "dropped"]),
     way("raw named={b-ip} to={server}",            ["lost", "b",   "b",    "b"]),
     way("raw device=isp-b to={server}",            ["b",    "b",   "b",    "b"]),
-    // Without a source: the kernel has chosen one of the first provider, and a strict policy gives the packet another.
-    way("ping to={server}",                        ["a",    "a",   "a",    "b"]),
+    // Without a source: the kernel has chosen one of the first provider, and a policy gives the packet another.
+    way("ping to={server}",                        ["a",    "a",   "b",    "b"]),
+    way("ping size=1000 to={server}",              ["a",    "a",   "b",    "b"]),
+    way("ping bind={any} to={server}",             ["a",    "a",   "b",    "b"]),
+    way("ping bind={a} to={server}",               ["a",    "a",   "a",    "dropped"]),
+    way("ping device=isp-a to={server}",           ["a",    "a",   "a",    "dropped"]),
+    way("ping device=isp-b to={server}",           ["b",    "b",   "b",    "b"]),
+    // A raw socket may have written the source itself: only a strict policy gives it another.
     way("raw to={server}",                         ["a",    "a",   "a",    "b"]),
     way("raw named={a-ip} to={server}",            ["a",    "a",   "a",    "b"]),
     way("raw size=1000 to={server}",               ["a",    "a",   "a",    "b"]),
@@ -62,6 +68,9 @@ fn the_program_ping() {
                 (&stage.free, &[][..], true, Some(a)),
                 (&stage.free, &["-I", &from_b], true, Some(b)),
                 (&stage.free, &["-I", ISP_B.name], true, Some(b)),
+                (&stage.prefer, &[], true, Some(b)),
+                (&stage.prefer, &["-I", &from_a], true, Some(a)),
+                (&stage.prefer, &["-I", ISP_A.name], true, Some(a)),
                 (&stage.strict, &[], true, Some(b)),
                 (&stage.strict, &["-I", &from_b], true, Some(b)),
                 (&stage.strict, &["-I", ISP_B.name], true, Some(b)),

@@ -64,7 +64,7 @@ fn tcp_and_udp() {
     bounded(6 * PATIENCE, || Stage::new()?.check(&[(&Family::ALL, ALL)]));
 }
 
-/// An interface that is chosen in a way that the hooks do not see. By destination the decision is another, and it wins.
+/// PKTINFO of a datagram with an interface alone: no hook sees it. By destination the decision is another, and it wins.
 #[rustfmt::skip]
 const NAMED_INTERFACE: &[Way] = &[
     //   the application                                            alone   free   prefer  strict
@@ -72,20 +72,69 @@ const NAMED_INTERFACE: &[Way] = &[
     way("udp named=isp-a to={server}",                             ["a",    "a",   "b",    "b"]),
 ];
 
-/// Likewise IP_UNICAST_IF and IPV6_UNICAST_IF. (The kernel heeds neither for IPv4 on AF_INET6 sockets.)
+#[test]
+fn interfaces_that_the_hooks_do_not_see() {
+    bounded(6 * PATIENCE, || Stage::new()?.check(&[(&Family::ALL, NAMED_INTERFACE)]));
+}
+
+/// IP_UNICAST_IF and IPV6_UNICAST_IF: as SO_BINDTODEVICE, where the kernel heeds them.
 #[rustfmt::skip]
 const UNICAST_IF: &[Way] = &[
     //   the application                                            alone   free   prefer  strict
-    way("udp unicast-if=isp-b connect={server} exchange",          ["b",    "a",   "b",    "b"]),
-    way("udp unicast-if=isp-a connect={server} exchange",          ["a",    "a",   "b",    "b"]),
-    way("udp unicast-if=isp-b to={server}",                        ["b",    "a",   "b",    "b"]),
+    way("udp unicast-if=isp-b connect={server} exchange",          ["b",    "b",   "b",    "b"]),
+    way("udp unicast-if=isp-a connect={server} exchange",          ["a",    "a",   "a",    "ENETUNREACH"]),
+    way("udp unicast-if=isp-b to={server}",                        ["b",    "b",   "b",    "b"]),
+    way("udp unicast-if=isp-a to={server}",                        ["a",    "a",   "a",    "ENETUNREACH"]),
+    way("udp unicast-if=isp-b bind={any} connect={server} exchange",
+                                                                   ["b",    "b",   "b",    "b"]),
+    way("udp unicast-if=isp-b bind={any} to={server}",             ["b",    "b",   "b",    "b"]),
+    way("udp unicast-if=isp-b bind={b} connect={server} exchange", ["b",    "b",   "b",    "b"]),
+    way("udp unicast-if=isp-b bind={b} to={server}",               ["b",    "b",   "b",    "b"]),
+    // Connected again: connect(AF_UNSPEC) leaves the source that a hook bound, and the interface follows it.
+    way("udp connect={server} disconnect unicast-if=isp-b connect={other} exchange",
+                                                                   ["b",    "a",   "b",    "b"]),
+    way("udp unicast-if=isp-a connect={server} disconnect connect={other} exchange",
+                                                                   ["a",    "a",   "a",    "ENETUNREACH"]),
+    // A source of another provider: its packets leave by that one.
+    way("udp unicast-if=isp-a bind={b} to={server}",               ["lost", "b",   "b",    "ENETUNREACH"]),
+    // Bound as well: then the kernel does not look at it.
+    way("udp unicast-if=isp-a device=isp-b connect={server} exchange",
+                                                                   ["b",    "b",   "b",    "b"]),
+    way("ping unicast-if=isp-b connect={server} exchange",         ["b",    "b",   "b",    "b"]),
+    way("ping unicast-if=isp-a connect={server} exchange",         ["a",    "a",   "a",    "ENETUNREACH"]),
+    // TCP never looks.
+    way("tcp unicast-if=isp-b connect={server} exchange",          ["a",    "a",   "b",    "b"]),
+    way("tcp unicast-if=isp-a connect={server} exchange",          ["a",    "a",   "b",    "b"]),
+];
+
+/// IPV6_UNICAST_IF says nothing about IPv4 on AF_INET6 sockets; the kernel goes by the destination.
+#[rustfmt::skip]
+const UNICAST_IF_OF_THE_OTHER_FAMILY: &[Way] = &[
+    //   the application                                            alone   free   prefer  strict
+    way("udp unicast-if=isp-b connect={server} exchange",          ["a",    "a",   "b",    "b"]),
     way("udp unicast-if=isp-a to={server}",                        ["a",    "a",   "b",    "b"]),
 ];
 
+/// IPV6_PKTINFO for the socket, with an interface alone. IP_PKTINFO has no such form.
+#[rustfmt::skip]
+const STICKY: &[Way] = &[
+    //   the application                                            alone   free   prefer  strict
+    way("udp sticky-if=isp-b connect={server} exchange",           ["b",    "b",   "b",    "b"]),
+    way("udp sticky-if=isp-a connect={server} exchange",           ["a",    "a",   "a",    "ENETUNREACH"]),
+    way("udp sticky-if=isp-b to={server}",                         ["b",    "b",   "b",    "b"]),
+    way("udp sticky-if=isp-a to={server}",                         ["a",    "a",   "a",    "ENETUNREACH"]),
+    // Before IPV6_UNICAST_IF.
+    way("udp sticky-if=isp-b unicast-if=isp-a connect={server} exchange",
+                                                                   ["b",    "b",   "b",    "b"]),
+];
+
 #[test]
-fn interfaces_that_the_hooks_do_not_see() {
+fn interfaces_chosen_without_binding() {
     bounded(6 * PATIENCE, || {
-        let tables = [(&Family::ALL[..], NAMED_INTERFACE), (&[Family::Ipv6, Family::Ipv4], UNICAST_IF)];
-        Stage::new()?.check(&tables)
+        Stage::new()?.check(&[
+            (&[Family::Ipv6, Family::Ipv4], UNICAST_IF),
+            (&[Family::Mapped], UNICAST_IF_OF_THE_OTHER_FAMILY),
+            (&[Family::Ipv6], STICKY),
+        ])
     });
 }

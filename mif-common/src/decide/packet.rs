@@ -166,16 +166,22 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
     Outcome { next_hop, ..Outcome::apply(reason, source.pvd, Addr::UNSPECIFIED, source.ifindex) }
 }
 
-/// An echo request that [`egress`] vetoed, of a socket that has no source: nobody asked before the kernel chose one, because no
-/// hook sees what ping and raw sockets send. It gets what a connect would have got, and no reply is lost, because such a socket
-/// takes the replies to every address of the host. `None`: the veto stands.
+/// An echo request of a socket that has no source: nobody asked before the kernel chose one, because no hook sees what ping and
+/// raw sockets send. It gets what a connect would have got, and no reply is lost, because such a socket takes the replies to every
+/// address of the host. `None`: nothing to change; where [`egress`] vetoed it, the veto stands.
 #[inline(always)]
 #[must_use]
 pub fn readdress<T: Tables>(tables: &T, rule: &Rule, packet: &Packet) -> Option<Outcome> {
+    if exempt(&packet.destination).is_some() {
+        return None;
+    }
     // A source that is none of the host's was written by the application itself (IP_HDRINCL).
     tables.source(&packet.source)?;
     let decision = tables.decision(rule.view, &packet.destination)?;
     if !matches!(Stored::from_raw(decision.verdict), Stored::Use) || has_ended(tables, decision.valid_until) {
+        return None;
+    }
+    if decision.source == packet.source {
         return None;
     }
     let on_link = decision.flags & decision_flags::ON_LINK != 0;

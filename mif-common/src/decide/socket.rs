@@ -15,6 +15,9 @@ pub struct Socket {
     pub source: Addr,
     /// The interface it is bound to, 0 for none.
     pub ifindex: u32,
+    /// The interface that the application chose for it without binding it (IP_UNICAST_IF, IPV6_UNICAST_IF, IPV6_PKTINFO as a
+    /// socket option), 0 for none. The kernel heeds it where the socket is bound to none.
+    pub unicast_if: u32,
     /// It has a local port already: `bpf_bind` would fail with EINVAL (`__inet6_bind`, `inet->inet_num`).
     pub has_port: bool,
     /// What a hook did to it before.
@@ -67,10 +70,10 @@ impl Socket {
             && self.application_device() == 0
     }
 
-    /// The interface that the application bound; 0 where a hook did it or nobody.
+    /// The interface that the application bound or chose otherwise; 0 where a hook did it or nobody.
     #[inline(always)]
     const fn application_device(&self) -> u32 {
-        if self.ifindex == self.ours.ifindex { 0 } else { self.ifindex }
+        if self.ifindex == self.ours.ifindex { self.unicast_if } else { self.ifindex }
     }
 
     /// The socket without a source that a hook bound and that can still be replaced. connect(AF_UNSPEC) takes port
@@ -231,7 +234,8 @@ fn follow<T: Tables>(tables: &T, rule: &Rule, socket: &Socket, decision: Option<
             Outcome::pass(Reason::NoDecision, source.pvd)
         };
     }
-    if socket.application_device() != 0 {
+    let device = socket.application_device();
+    if device != 0 && device != source.ifindex {
         return if rule.strict() {
             Outcome::refuse(Reason::Vetoed, source.pvd)
         } else {

@@ -286,6 +286,45 @@ fn sockets() {
 
 /// What a hook is taken to have done, where no note says so: `SOURCE IFINDEX`; whether a note is needed from now on, and whether
 /// the interface may be taken back.
+/// What IP_UNICAST_IF or IPV6_UNICAST_IF chooses counts like what SO_BINDTODEVICE binds, where nothing is bound.
+#[test]
+fn interfaces_that_are_chosen_without_binding() {
+    let chosen = |unicast_if, socket| Socket { unicast_if, ..socket };
+    let ours = SocketState { source: Addr::UNSPECIFIED, ifindex: 11 };
+    for (rule, socket, connected, sent) in [
+        (
+            &PREFER,
+            chosen(11, socket("a::9", "::", 0)),
+            "applied 1 from a::1 on 11",
+            "applied 1 from a::1 on 11",
+        ),
+        (&PREFER, chosen(12, socket("a::9", "::", 0)), "application-device 1", "application-device 1"),
+        (
+            &STRICT,
+            chosen(11, socket("a::9", "::", 0)),
+            "applied 1 from a::1 on 11",
+            "applied 1 from a::1 on 11",
+        ),
+        (&STRICT, chosen(12, socket("a::9", "::", 0)), "vetoed 1 refuse", "vetoed 1 refuse"),
+        // Bound besides: the kernel does not heed it.
+        (&PREFER, chosen(12, socket("a::9", "::", 11)), "applied 1 from a::1", "applied 1 from a::1"),
+        // Bound by a hook, which gives it back.
+        (
+            &PREFER,
+            Socket { ours, ..chosen(12, socket("a::9", "::", 11)) },
+            "application-device 1",
+            "application-device 1",
+        ),
+        // With a source: of that interface, of another one.
+        (&STRICT, chosen(11, socket("b::9", "a::1", 0)), "followed-source 1 on 11", "consistent 1"),
+        (&PREFER, chosen(12, socket("b::9", "a::1", 0)), "application-device 1", "application-device 1"),
+        (&STRICT, chosen(12, socket("b::9", "a::1", 0)), "vetoed 1 refuse", "vetoed 1 refuse"),
+    ] {
+        assert_eq!(text(connect(&tables(), rule, &socket)), connected, "{rule:?} {socket:?}");
+        assert_eq!(text(sendmsg(&tables(), rule, &socket)), sent, "{rule:?} {socket:?}");
+    }
+}
+
 #[test]
 fn presumptions() {
     let tables = tables();
@@ -679,7 +718,7 @@ fn rules() {
     }
 }
 
-/// A vetoed echo request without a source of its own: source, interface and next hop of the view's decision, or still none.
+/// An echo request without a source of its own: source, interface and next hop of the view's decision, or nothing to change.
 #[test]
 fn echo_requests_without_a_source() {
     let tables = tables();
@@ -691,6 +730,9 @@ fn echo_requests_without_a_source() {
         ("b::1", "e::9", None),
         // written by the application itself
         ("7::7", "a::9", None),
+        // as it should be; on the link
+        ("a::1", "a::9", None),
+        ("b::1", "ff02::1", None),
     ] {
         let packet = Packet { source: addr(source), destination: addr(destination), ifindex: 12 };
         let outcome = readdress(&tables, &STRICT, &packet).map(text);

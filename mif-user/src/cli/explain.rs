@@ -184,6 +184,7 @@ fn explain(
         destination: question.destination.into(),
         source: question.source.map_or(Addr::UNSPECIFIED, Addr::from),
         ifindex: question.ifindex,
+        unicast_if: 0,
         // bind(2) to an address takes a port as well.
         has_port: question.source.is_some(),
         ours: abi::SocketState::default(),

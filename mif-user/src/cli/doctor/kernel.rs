@@ -6,6 +6,7 @@ use aya::programs::{SchedClassifier, TcAttachType};
 
 use super::Check;
 use crate::kernel::{
+    btf,
     mounts::{self, BPFFS},
     object::{self, Sizes},
     privileges,
@@ -15,8 +16,8 @@ use crate::kernel::{
 const OLDEST_KERNEL: (u32, u32) = (6, 1);
 /// TCX links (`BPF_TCX_EGRESS`).
 const TCX_KERNEL: (u32, u32) = (6, 6);
-/// Types of the running kernel, for the verifier.
-const BTF: &str = "/sys/kernel/btf/vmlinux";
+/// What the hooks cannot know without the types.
+const NOT_SEEN: &str = "interfaces chosen with IP_UNICAST_IF and IPV6_UNICAST_IF are not seen";
 /// The loopback interface's index: every namespace has it.
 const LOOPBACK: u32 = 1;
 
@@ -49,12 +50,18 @@ fn parse_version(release: &str) -> Option<(u32, u32)> {
 }
 
 fn btf() -> Check {
-    if Path::new(BTF).exists() {
-        return Check::ok("BTF", BTF);
+    if !Path::new(btf::VMLINUX).exists() {
+        // Whether it hinders, the check of the programs says.
+        return Check::warning(
+            "BTF",
+            format!("no {}; the kernel may refuse the programs, and {NOT_SEEN}", btf::VMLINUX),
+        )
+        .remedy("boot a kernel with CONFIG_DEBUG_INFO_BTF=y");
     }
-    // Whether it hinders, the check of the programs says.
-    Check::warning("BTF", format!("no {BTF}; the kernel may refuse the programs"))
-        .remedy("boot a kernel with CONFIG_DEBUG_INFO_BTF=y")
+    match btf::socket_layout() {
+        Ok(_) => Check::ok("BTF", btf::VMLINUX),
+        Err(error) => Check::note("BTF", format!("{error}; {NOT_SEEN}")),
+    }
 }
 
 fn cgroup2() -> Check {
