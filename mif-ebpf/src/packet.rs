@@ -66,7 +66,7 @@ const REPAIRED: u32 = 0x6d66;
 const NO_FLAGS: u64 = 0;
 
 /// The header of a family, as far as it is read. Offsets are octets from its start.
-trait Header {
+pub trait Header {
     /// `skb->protocol` and the Ethernet type, in network byte order (`linux/if_ether.h`).
     const PROTOCOL: u16;
     /// The first four bits.
@@ -84,10 +84,10 @@ trait Header {
 }
 
 /// RFC 8200 §3
-struct Ipv6;
+pub struct Ipv6;
 
 /// RFC 791 §3.1
-struct Ipv4;
+pub struct Ipv4;
 
 impl Header for Ipv6 {
     const PROTOCOL: u16 = 0x86dd_u16.to_be();
@@ -345,7 +345,7 @@ fn set_source(ctx: &TcContext, ipv4: bool, old: &Addr, new: &Addr) -> bool {
 
 /// Reads a plain value at an offset from the network header.
 #[inline(always)]
-fn load<T: Default>(ctx: &TcContext, offset: u32) -> Option<T> {
+pub fn load<T: Default>(ctx: &TcContext, offset: u32) -> Option<T> {
     load_from(ctx, offset, BPF_HDR_START_NET)
 }
 

@@ -59,6 +59,8 @@ enum Name {
     Decision,
     /// The PvD of each local address
     Source,
+    /// The interfaces that tc egress is attached to
+    Interface,
     /// Interface and lifetime of each PvD
     Pvd,
     /// How often each hook did what
@@ -94,6 +96,7 @@ fn read(reader: &Reader, name: Name) -> Result<Rows> {
         Name::View => rows::members(names, &maps.load()?),
         Name::Decision => rows::decisions(names, &maps.load()?, *now),
         Name::Source => rows::sources(names, &maps.load()?, *now),
+        Name::Interface => rows::interfaces(names, &maps.interfaces()?),
         Name::Pvd => rows::pvds(names, &maps.load()?, *now),
         Name::Stats => rows::counts(names, &maps.counts()?),
         Name::Events => Rows::Note("a ring of reason-coded events; `mif watch` reads it"),

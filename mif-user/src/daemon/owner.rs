@@ -36,6 +36,8 @@ pub struct HostPolicy {
     pub observe_foreign_rules: bool,
     /// `bpf_get_netns_cookie` of the namespace served.
     pub netns_cookie: u64,
+    /// How the guard finds a packet's.
+    pub netns_path: abi::NetnsPath,
 }
 
 /// What a commit did.
@@ -161,6 +163,20 @@ impl Owner {
         self.policies_changed = true;
     }
 
+    /// Before a strict policy is in force its packets are guarded.
+    fn raise_guard(&mut self) {
+        if self.policies.any_strict()
+            && let Err(error) = self.installation.set_guard(true)
+        {
+            let problem = format!(
+                "strict policies do not hold on interfaces that appear while no daemon runs: {error}"
+            );
+            warn!("{problem}");
+            self.problems.retain(|known| *known != problem);
+            self.problems.push(problem);
+        }
+    }
+
     /// Everything known of the PvDs.
     #[must_use]
     pub fn snapshot(&self, now: Time) -> Vec<PvdSnapshot> {
@@ -253,6 +269,7 @@ impl Owner {
         let ops = diff(&self.stored, self.compiler.tables());
         let new_next_hops = new_next_hops(&self.stored, &ops);
         // What does not depend on the tables must not wait for them: whether somebody else routes by policy, above all.
+        self.raise_guard();
         let error = self.store(&ops).and(self.store_config()).err().map(|error| {
             error!("the old tables stay in force: {error}");
             format!("the old tables stay in force: {error}")
@@ -269,6 +286,7 @@ impl Owner {
 
     /// The views are as they were: a cgroup that has come or gone needs nothing else.
     fn commit_policies(&mut self) -> Committed {
+        self.raise_guard();
         let stored = self.store_policies().and(self.store_config());
         let error = stored.err().map(|error| {
             error!("the policies are not all in force: {error}");
@@ -309,6 +327,9 @@ impl Owner {
                     self.problems.push(problem);
                 }
             }
+        }
+        if let Err(error) = self.installation.attached_all() {
+            self.problems.push(error.to_string());
         }
     }
 }

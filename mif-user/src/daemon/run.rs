@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv6Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
+use mif_common::abi;
 use mif_core::{
     family,
     pvd::{Limits, Preferences, PvdSet},
@@ -28,7 +29,7 @@ use crate::{
     clock::{self, Timer},
     control::{self, Notice, Request},
     kernel::{
-        mounts,
+        btf, mounts,
         pins::{self, Installation, Origin, Plan},
         privileges,
     },
@@ -146,10 +147,19 @@ impl<'a> Daemon<'a> {
         for warning in &warnings {
             warn!("{warning}");
         }
+        let netns_path = btf::netns_path().unwrap_or_else(|error| {
+            let warning = format!(
+                "strict policies do not hold on interfaces that appear while no daemon runs: {error}"
+            );
+            warn!("{warning}");
+            warnings.push(warning);
+            abi::NetnsPath::default()
+        });
         let host = HostPolicy {
             mode: options.mode,
             observe_foreign_rules: options.observe_foreign_rules,
             netns_cookie: clock::netns_cookie().context("cannot read the network namespace's cookie")?,
+            netns_path,
         };
         let mut set = PvdSet::new(Limits { max_pvds: options.sizes.pvds - 1 });
         set.merge_ipv4(options.merge_ipv4.iter().cloned());
@@ -347,7 +357,7 @@ impl<'a> Daemon<'a> {
 }
 
 /// The next events, never without a ring.
-async fn read(ring: &mut Option<Ring>) -> std::io::Result<Vec<mif_common::abi::Event>> {
+async fn read(ring: &mut Option<Ring>) -> std::io::Result<Vec<abi::Event>> {
     match ring {
         Some(ring) => ring.read().await,
         None => std::future::pending().await,

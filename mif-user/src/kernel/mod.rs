@@ -4,10 +4,12 @@
 //! * [`maps`]: the maps as typed collections; [`maps::Maps`] is the real [`TableStore`](mif_core::select::tables::TableStore).
 //! * [`pins`]: where everything lives in bpffs, and how one installation replaces another.
 //! * [`attach`]: cgroup and tc links.
+//! * [`btf`]: where members of the kernel's structures are.
 //! * [`mounts`]: where cgroup2 and bpffs are.
 //! * [`privileges`]: what the daemon may do.
 
 pub mod attach;
+pub mod btf;
 pub mod maps;
 pub mod mounts;
 pub mod object;

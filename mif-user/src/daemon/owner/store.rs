@@ -8,7 +8,7 @@ use mif_core::{
     pvd::Change,
     select::tables::{Op, TableStore as _},
 };
-use tracing::error;
+use tracing::{error, warn};
 
 use super::Owner;
 use crate::kernel::maps::MapsError;
@@ -151,9 +151,16 @@ impl Owner {
             flags,
             pvds: maps.pvd_places(),
             layout: abi::LAYOUT,
+            netns: self.host.netns_path,
         };
         if maps.config()? != config {
             maps.set_config(config)?;
+        }
+        if !self.policies.any_strict()
+            && let Err(error) = self.installation.set_guard(false)
+        {
+            // It says nothing then, it only costs.
+            warn!("{error}");
         }
         Ok(())
     }
