@@ -84,7 +84,6 @@ fn word_at(structure: u64, offset: u16) -> Option<u64> {
     let mut value = 0u64;
     let at = (structure + u64::from(offset)) as *const c_void;
     // SAFETY: the buffer lives on this stack and has the length given; an address that is none makes the helper fail.
-    let status =
-        unsafe { bpf_probe_read_kernel((&raw mut value).cast(), mem::size_of::<u64>() as u32, at) };
+    let status = unsafe { bpf_probe_read_kernel((&raw mut value).cast(), mem::size_of::<u64>() as u32, at) };
     (status == 0).then_some(value)
 }

@@ -13,6 +13,7 @@ mod packet;
 mod report;
 mod sock;
 mod tables;
+mod tunnel;
 
 use aya_ebpf::{
     bindings::TC_ACT_UNSPEC,

@@ -25,6 +25,7 @@ use crate::{
     family,
     report::{self, Subject},
     tables::{self, Maps, PacketSocket},
+    tunnel,
 };
 
 /// Octets of an Ethernet header without tags (`linux/if_ether.h`, ETH_HLEN), and where the type is in it.
@@ -164,7 +165,10 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
     let packet = Packet { source, destination, ifindex };
     let mut rule = Rule::default_of(config, &destination);
     let mut outcome = decide::egress(&Maps, config, &packet, || {
-        rule = Rule::of(&Maps, config, &destination, &PacketSocket(ctx));
+        let found = Rule::of(&Maps, config, &destination, &PacketSocket(ctx));
+        if !found.pinned() || !tunnel::is_around_another(ctx, ipv4) {
+            rule = found;
+        }
         rule
     });
     if matches!(outcome.reason, Reason::Vetoed)
