@@ -94,7 +94,7 @@ impl Owner {
     /// When the maps cannot be read.
     pub fn new(
         set: PvdSet,
-        policies: Policies,
+        mut policies: Policies,
         host: HostPolicy,
         preferences: Preferences,
         installation: Installation,
@@ -102,6 +102,7 @@ impl Owner {
     ) -> Result<Self, MapsError> {
         let stored = installation.maps.load()?;
         let stored_policies = installation.maps.policies()?.into_iter().collect();
+        policies.removed_are_among(&stored_policies);
         Ok(Self {
             set,
             policies,
@@ -138,6 +139,7 @@ impl Owner {
 
     /// Lets go what has outlived its lifetime.
     pub fn expire(&mut self, now: Time) {
+        self.policies_changed |= self.policies.expire(now);
         let changes = self.set.expire(now);
         self.take(changes);
     }

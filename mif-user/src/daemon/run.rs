@@ -124,7 +124,7 @@ impl<'a> Daemon<'a> {
         let attached_cgroup = cgroup.canonicalize().context("cannot look at the cgroup")?;
         let mut warnings = Vec::new();
         let caps = Caps { policies: options.sizes.policies, ..Caps::default() };
-        let (mut policies, warning) = Policies::load(&options.state_dir, caps);
+        let (mut policies, warning) = Policies::load(&options.state_dir, caps, clock::now());
         warnings.extend(warning);
         let root = mounts::cgroup2()?.canonicalize().context("cannot look at cgroup2")?;
         let configured: Vec<Configured> = options.policies.iter().map(|policy| policy.below(&root)).collect();
@@ -348,7 +348,8 @@ impl<'a> Daemon<'a> {
     fn next_deadline(&self) -> Deadline {
         let ready = (self.synchronised && !self.ready).then(|| self.ready_at_last());
         let state_due = self.state_due.filter(|_| self.ready);
-        [self.owner.set.next_deadline(), self.soliciting.next_deadline(), state_due, ready]
+        let policies = self.owner.policies.next_deadline();
+        [self.owner.set.next_deadline(), self.soliciting.next_deadline(), policies, state_due, ready]
             .into_iter()
             .flatten()
             .min()

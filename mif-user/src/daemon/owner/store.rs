@@ -97,7 +97,7 @@ impl Owner {
         let maps = &mut self.installation.maps;
         let wanted: BTreeMap<u64, abi::Policy> = self
             .policies
-            .iter()
+            .enforced()
             .map(|policy| {
                 let mode = abi::Mode::from(policy.mode) as u32;
                 (policy.cgroup_id, abi::Policy { view: policy.view, mode })
@@ -127,7 +127,7 @@ impl Owner {
     /// CONFIG, as the policies and the host's rules ask for it.
     pub(super) fn store_config(&mut self) -> Result<(), MapsError> {
         let mut flags = 0;
-        if self.policies.iter().next().is_some() {
+        if self.policies.enforced().next().is_some() {
             flags |= config_flags::POLICIES;
         }
         if self.policies.any_strict() {
