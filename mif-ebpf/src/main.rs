@@ -6,6 +6,7 @@
 #![no_main]
 #![expect(clippy::not_unsafe_ptr_arg_deref, reason = "aya's classifier macro makes such a function of ours")]
 
+mod cookie;
 mod family;
 mod guard;
 mod maps;

@@ -45,5 +45,9 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(limits::EVENT_RING_BYTES, 0
 #[map]
 pub static GATE: PerCpuArray<Gate> = PerCpuArray::with_max_entries(reason::COUNT, 0);
 
+/// The cgroup of a stream socket that was bound under a strict policy.
+#[btf_map]
+pub static LISTENER: SkStorage<u64> = SkStorage::new();
+
 #[btf_map]
 pub static SOCKET: SkStorage<SocketState> = SkStorage::new();

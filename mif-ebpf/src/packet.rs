@@ -22,7 +22,7 @@ use mif_common::{
 };
 
 use crate::{
-    family,
+    cookie, family,
     report::{self, Subject},
     tables::{self, Maps, PacketSocket},
     tunnel,
@@ -165,7 +165,12 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
     let packet = Packet { source, destination, ifindex };
     let mut rule = Rule::default_of(config, &destination);
     let mut outcome = decide::egress(&Maps, config, &packet, || {
-        let found = Rule::of(&Maps, config, &destination, &PacketSocket(ctx));
+        let found = if config.flags & config_flags::STRICT == 0 {
+            None
+        } else {
+            cookie::rule(ctx, ipv4, &source, &destination)
+        };
+        let found = found.unwrap_or_else(|| Rule::of(&Maps, config, &destination, &PacketSocket(ctx)));
         if !found.pinned() || !tunnel::is_around_another(ctx, ipv4) {
             rule = found;
         }

@@ -69,6 +69,8 @@ enum Name {
     Events,
     /// What a hook did to a socket
     Socket,
+    /// The cgroup of a listener under a strict policy
+    Listener,
     /// How many events each reason has sent
     Gate,
 }
@@ -103,6 +105,10 @@ fn read(reader: &Reader, name: Name) -> Result<Rows> {
         Name::Socket => Rows::Note(
             "kept by the kernel with each socket: the source and interface that a hook bound, to tell them from the \
              application's own",
+        ),
+        Name::Listener => Rows::Note(
+            "kept by the kernel with each stream socket that was bound under a strict policy: its cgroup, for SYN cookies, \
+             which bear no socket",
         ),
         Name::Gate => Rows::Note("how many events each reason has sent on each CPU in this second"),
     })

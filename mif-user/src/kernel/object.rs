@@ -23,7 +23,8 @@ pub fn programs() -> impl Iterator<Item = &'static str> {
     CGROUP_PROGRAMS.into_iter().chain([EGRESS_PROGRAM, GUARD_PROGRAM])
 }
 
-/// Every map that user space opens. SOCKET (socket storage) is the hooks' own and lives as long as they do.
+/// Every map that user space opens. SOCKET and LISTENER (socket storage) are the hooks' own and live as long
+/// as they do.
 pub const MAPS: [&str; 10] =
     ["CONFIG", "POLICY", "VIEW", "DECISION", "SOURCE", "INTERFACE", "PVD", "STATS", "EVENTS", "GATE"];
 
