@@ -8,7 +8,7 @@ use bytemuck::{CheckedBitPattern, Pod, Zeroable, checked};
 use crate::addr::Addr;
 
 /// Version of the map layout and of the meaning of the values.
-pub const LAYOUT: u32 = 5;
+pub const LAYOUT: u32 = 6;
 
 /// A PvD's place in the PVD array; 0 is [`NO_PVD`].
 pub type PvdIndex = u32;
@@ -60,6 +60,23 @@ pub struct Config {
     pub pvds: u32,
     /// [`LAYOUT`] of the writer.
     pub layout: u32,
+    /// How the guard tells the network namespace of a packet.
+    pub netns: NetnsPath,
+}
+
+/// The way from a packet to the cookie of its network namespace in the running kernel's structures, in octets: before 6.15
+/// programs of type cgroup_skb have no helper that tells. All zero: not known.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
+pub struct NetnsPath {
+    /// `sk` in `struct sk_buff`.
+    pub socket: u16,
+    /// `skc_net` in `struct sock_common`, with which every socket begins.
+    pub netns: u16,
+    /// `net_cookie` in `struct net`.
+    pub cookie: u16,
+    /// Whether the three are known: 1, else 0.
+    pub known: u16,
 }
 
 /// Bits of [`Config::flags`].
@@ -275,6 +292,8 @@ pub enum Hook {
     Bind6 = 5,
     /// cgroup/bind4
     Bind4 = 6,
+    /// cgroup_skb/egress
+    Guard = 7,
 }
 
 impl Hook {
@@ -289,6 +308,7 @@ impl Hook {
             4 => "sendmsg4",
             5 => "bind6",
             6 => "bind4",
+            7 => "guard",
             _ => "unknown",
         }
     }
@@ -314,7 +334,7 @@ pub struct Event {
     pub pvd: PvdIndex,
     /// The interface chosen or, at tc egress, the one that the packet was about to leave by.
     pub ifindex: u32,
-    /// Thread-group id of the process, 0 at tc egress.
+    /// Thread-group id of the process, 0 where a packet is judged.
     pub pid: u32,
     /// Events of this reason left out on this CPU since the last one sent.
     pub suppressed: u32,

@@ -16,7 +16,7 @@ use crate::{
 pub mod packet;
 pub mod socket;
 
-pub use packet::{Packet, egress, readdress};
+pub use packet::{Packet, egress, guard, readdress};
 pub use socket::{Socket, bind, connect, sendmsg};
 
 /// The lookups that a decision needs: maps in the kernel, pinned maps in the CLI, collections in tests.

@@ -19,6 +19,9 @@ pub const PVDS: u32 = 256;
 /// The most PvDs the configuration may ask for: STATS takes some 6 MiB a CPU then.
 pub const PVDS_MAX: u32 = 16_384;
 
+/// Interfaces with a tc hook: one for each PvD at most. Allocated on use.
+pub const INTERFACES: u32 = PVDS_MAX;
+
 /// Entries of the DECISION trie. Allocated on use, some 100 bytes each; this bounds what hostile RAs can make the
 /// kernel hold to about 100 MiB.
 pub const DECISIONS: u32 = 1 << 20;

@@ -6,23 +6,26 @@
 #![no_main]
 #![expect(clippy::not_unsafe_ptr_arg_deref, reason = "aya's classifier macro makes such a function of ours")]
 
+mod cookie;
 mod family;
+mod guard;
 mod maps;
 mod packet;
 mod report;
 mod sock;
 mod tables;
+mod tunnel;
 mod unicast_if;
 
 use aya_ebpf::{
     bindings::TC_ACT_UNSPEC,
-    macros::{cgroup_sock_addr, classifier},
-    programs::{SockAddrContext, TcContext},
+    macros::{cgroup_skb, cgroup_sock_addr, classifier},
+    programs::{SkBuffContext, SockAddrContext, TcContext},
 };
 
 use crate::family::{Ipv4, Ipv6};
 
-/// A sock_addr program lets the call go on.
+/// A sock_addr program lets the call go on, a cgroup_skb program the packet.
 const PROCEED: i32 = 1;
 
 /// `connect(2)` on an AF_INET6 socket, also to a v4-mapped address.
@@ -66,6 +69,12 @@ pub fn bind4(ctx: SockAddrContext) -> i32 {
 #[classifier]
 pub fn egress(ctx: TcContext) -> i32 {
     packet::egress(&ctx).unwrap_or(TC_ACT_UNSPEC)
+}
+
+/// Every packet of a socket of the cgroup, once its interface and neighbour are chosen. Attached while strict policies exist.
+#[cgroup_skb(egress)]
+pub fn guard(ctx: SkBuffContext) -> i32 {
+    guard::egress(&ctx).unwrap_or(PROCEED)
 }
 
 /// The kernel gives helpers that it marks `gpl_only` to such programs alone (`Documentation/bpf/bpf_licensing.rst`); the

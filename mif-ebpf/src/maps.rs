@@ -27,6 +27,10 @@ pub static DECISION: LpmTrie<DecisionKey, Decision> = LpmTrie::with_max_entries(
 #[map]
 pub static SOURCE: HashMap<Addr, Source> = HashMap::with_max_entries(limits::SOURCES, BPF_F_NO_PREALLOC);
 
+/// The interfaces that tc egress is attached to, each with 1.
+#[map]
+pub static INTERFACE: HashMap<u32, u32> = HashMap::with_max_entries(limits::INTERFACES, BPF_F_NO_PREALLOC);
+
 /// Read by the CLI, not by the hooks: what they need of a PvD is in the decision and the source.
 #[map]
 pub static PVD: Array<Pvd> = Array::with_max_entries(limits::PVDS, 0);
@@ -40,6 +44,10 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(limits::EVENT_RING_BYTES, 0
 /// The event gate of each reason.
 #[map]
 pub static GATE: PerCpuArray<Gate> = PerCpuArray::with_max_entries(reason::COUNT, 0);
+
+/// The cgroup of a stream socket that was bound under a strict policy.
+#[btf_map]
+pub static LISTENER: SkStorage<u64> = SkStorage::new();
 
 #[btf_map]
 pub static SOCKET: SkStorage<SocketState> = SkStorage::new();

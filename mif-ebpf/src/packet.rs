@@ -24,9 +24,10 @@ use mif_common::{
 };
 
 use crate::{
-    family,
+    cookie, family,
     report::{self, Subject},
     tables::{self, Maps, PacketSocket},
+    tunnel,
 };
 
 /// Octets of an Ethernet header without tags (`linux/if_ether.h`, ETH_HLEN), and where the type is in it.
@@ -68,7 +69,7 @@ const REPAIRED: u32 = 0x6d66;
 const NO_FLAGS: u64 = 0;
 
 /// The header of a family, as far as it is read. Offsets are octets from its start.
-trait Header {
+pub trait Header {
     /// `skb->protocol` and the Ethernet type, in network byte order (`linux/if_ether.h`).
     const PROTOCOL: u16;
     /// The first four bits.
@@ -86,10 +87,10 @@ trait Header {
 }
 
 /// RFC 8200 §3
-struct Ipv6;
+pub struct Ipv6;
 
 /// RFC 791 §3.1
-struct Ipv4;
+pub struct Ipv4;
 
 impl Header for Ipv6 {
     const PROTOCOL: u16 = 0x86dd_u16.to_be();
@@ -172,7 +173,15 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
     }
     let mut rule = Rule::default_of(config, &destination);
     let mut outcome = decide::egress(&Maps, config, &packet, || {
-        rule = Rule::of(&Maps, config, &destination, &PacketSocket(ctx));
+        let found = if config.flags & config_flags::STRICT == 0 {
+            None
+        } else {
+            cookie::rule(ctx, ipv4, &source, &destination)
+        };
+        let found = found.unwrap_or_else(|| Rule::of(&Maps, config, &destination, &PacketSocket(ctx)));
+        if !found.pinned() || !tunnel::is_around_another(ctx, ipv4) {
+            rule = found;
+        }
         rule
     });
     if matches!(outcome.reason, Reason::Vetoed)
@@ -378,7 +387,7 @@ fn set_source(ctx: &TcContext, ipv4: bool, old: &Addr, new: &Addr) -> bool {
 
 /// Reads a plain value at an offset from the network header.
 #[inline(always)]
-fn load<T: Default>(ctx: &TcContext, offset: u32) -> Option<T> {
+pub fn load<T: Default>(ctx: &TcContext, offset: u32) -> Option<T> {
     load_from(ctx, offset, BPF_HDR_START_NET)
 }
 

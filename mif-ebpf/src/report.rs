@@ -74,8 +74,10 @@ fn event(outcome: &Outcome, rule: &Rule, subject: &Subject) {
         core::mem::take(&mut (*gate).suppressed)
     };
     let Some(mut entry) = maps::EVENTS.reserve::<Event>(0) else { return };
-    let pid =
-        if matches!(subject.hook, Hook::Egress) { 0 } else { (bpf_get_current_pid_tgid() >> 32) as u32 };
+    let pid = match subject.hook {
+        Hook::Egress | Hook::Guard => 0,
+        _ => (bpf_get_current_pid_tgid() >> 32) as u32,
+    };
     entry.write(Event {
         at: now,
         cgroup: rule.cgroup,

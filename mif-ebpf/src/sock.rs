@@ -14,7 +14,7 @@ use mif_common::{
 };
 
 use crate::{
-    PROCEED,
+    PROCEED, cookie,
     family::{self, Family},
     maps,
     report::{self, Subject},
@@ -89,6 +89,7 @@ pub fn sendmsg<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
 pub fn bind<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
     let config = config(ctx)?;
     let address = F::address(ctx);
+    cookie::note(ctx, config, &address);
     // Most servers bind to no address; and what is of no interest to any policy is none of ours either.
     if address.is_unspecified() {
         return None;

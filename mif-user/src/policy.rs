@@ -12,6 +12,7 @@ use std::{
 };
 
 use mif_common::{abi, limits};
+use mif_core::time::Time;
 use tracing::warn;
 
 use crate::{
@@ -21,8 +22,12 @@ use crate::{
     state::State,
 };
 
+mod removed;
 mod terms;
 
+use removed::{Graveyard, ORPHANS};
+
+pub use removed::Removed;
 pub use terms::{Configured, Content, Origin, Policy, Terms, Waiting};
 
 /// Caps on policies.
@@ -95,6 +100,8 @@ pub struct Policies {
     present: BTreeMap<u64, (PathBuf, usize)>,
     /// In force, of either origin.
     by_cgroup: BTreeMap<u64, Policy>,
+    /// Strict ones of cgroups that are gone.
+    removed: Graveyard,
     /// The views that the tables hold from the daemon before: what says the same gets the same number, so that no cgroup
     /// looks into another's view while the tables change.
     before: BTreeMap<u32, Content>,
@@ -103,10 +110,10 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// The policies kept in a state directory. A file that cannot be read is kept aside, and said in the second value; the
+    /// The policies kept in a state directory; those of cgroups that went while no daemon ran count as gone at `now`. A file that cannot be read is kept aside, and said in the second value; the
     /// state file has the policies too, so that a cgroup that was confined stays so.
     #[must_use]
-    pub fn load(state_dir: &Path, caps: Caps) -> (Self, Option<String>) {
+    pub fn load(state_dir: &Path, caps: Caps, now: Time) -> (Self, Option<String>) {
         let file = state_dir.join("policies.json");
         let (mut kept, mut warning) = files::read_json_or_set_aside::<Vec<Policy>>(&file);
         let state = State::read(state_dir).ok().flatten();
@@ -127,14 +134,22 @@ impl Policies {
         for state in state.iter() {
             before.extend(state.policies.iter().map(|policy| (policy.view, policy.content())));
             before.extend(state.waiting.iter().map(|waiting| (waiting.view, waiting.content())));
+            before
+                .extend(state.removed.iter().map(|removed| (removed.policy.view, removed.policy.content())));
         }
         for policy in kept {
             // A cgroup that is gone, or whose path belongs to another one now, has taken its policy with it.
-            if attach::cgroup_id(&policy.cgroup).is_ok_and(|id| id == policy.cgroup_id)
-                && policy.origin == Origin::Command
-            {
+            if policy.is_of_a_cgroup() && policy.origin == Origin::Command {
                 by_cgroup.insert(policy.cgroup_id, policy);
             }
+        }
+        let mut removed = Graveyard::default();
+        for state in state.into_iter() {
+            let before = state.removed.into_iter().filter(|removed| removed.until > now);
+            let gone = state.policies.into_iter().filter(|policy| policy.mode == Mode::Strict);
+            let gone = gone.filter(|policy| !policy.is_of_a_cgroup());
+            let gone = gone.map(|policy| Removed { policy, until: now.after(ORPHANS) });
+            before.chain(gone).for_each(|each| removed.bury(each));
         }
         let most = usize::try_from(caps.policies).unwrap_or(usize::MAX);
         let surplus = by_cgroup.len().saturating_sub(most);
@@ -147,7 +162,7 @@ impl Policies {
             );
             warning = Some(warning.map_or(why.clone(), |warning| format!("{warning}; {why}")));
         }
-        let policies = Self { file, caps, by_cgroup, before, ..Self::default() };
+        let policies = Self { file, caps, by_cgroup, removed, before, ..Self::default() };
         if damaged && let Err(error) = policies.keep() {
             warn!("{error}");
         }
@@ -175,10 +190,15 @@ impl Policies {
         self.by_cgroup.values()
     }
 
-    /// Whether any policy is strict.
+    /// What the hooks go by: the policies in force, and strict ones of cgroups that are gone.
+    pub fn enforced(&self) -> impl Iterator<Item = &Policy> {
+        self.removed.iter().map(|removed| &removed.policy).chain(self.iter())
+    }
+
+    /// Whether any that the hooks go by is strict.
     #[must_use]
     pub fn any_strict(&self) -> bool {
-        self.iter().any(|policy| policy.mode == Mode::Strict)
+        self.enforced().any(|policy| policy.mode == Mode::Strict)
     }
 
     /// The configured policies that no cgroup has now. One that is not in force at all is not waiting.
@@ -229,8 +249,8 @@ impl Policies {
         self.admit(id)
     }
 
-    /// A cgroup is gone, and its policy with it. True if it had one, or another cgroup has one now that had found no room.
-    pub fn gone(&mut self, id: u64) -> bool {
+    /// A cgroup is gone, and its policy with it; a strict one goes on for what its sockets still send. True if it had one, or another cgroup has one now that had found no room.
+    pub fn gone(&mut self, id: u64, now: Time) -> bool {
         self.present.remove(&id);
         let Some(policy) = self.by_cgroup.remove(&id) else { return false };
         if policy.origin == Origin::Command
@@ -240,6 +260,10 @@ impl Policies {
             warn!("{error}");
         }
         self.fill();
+        if policy.mode == Mode::Strict {
+            self.removed.bury(Removed { policy, until: now.after(ORPHANS) });
+            self.make_room();
+        }
         true
     }
 
@@ -267,6 +291,7 @@ impl Policies {
         }
         let policy = configured.terms.clone().policy(path.clone(), id, *view, Origin::Config);
         self.by_cgroup.insert(id, policy);
+        self.make_room();
         true
     }
 
@@ -285,7 +310,7 @@ impl Policies {
         let (cgroup, cgroup_id) = identify(cgroup)?;
         if !self.by_cgroup.contains_key(&cgroup_id) && self.is_full() {
             // Where nothing tells that a cgroup is gone.
-            self.by_cgroup.retain(|id, policy| attach::cgroup_id(&policy.cgroup).is_ok_and(|now| now == *id));
+            self.by_cgroup.retain(|_, policy| policy.is_of_a_cgroup());
         }
         if !self.by_cgroup.contains_key(&cgroup_id) && self.is_full() {
             return Err(PolicyError::TooManyPolicies(self.caps.policies));
@@ -294,6 +319,7 @@ impl Policies {
         let view = self.view_of(&content).ok_or(PolicyError::TooManyViews(self.caps.views))?;
         let policy = terms.policy(cgroup, cgroup_id, view, Origin::Command);
         let before = self.by_cgroup.insert(cgroup_id, policy.clone());
+        self.make_room();
         if let Err(error) = self.keep() {
             self.restore(cgroup_id, before);
             return Err(error);
@@ -346,7 +372,7 @@ impl Policies {
     pub fn contents(&self) -> BTreeMap<u32, Content> {
         let rules = self.rules.iter().filter_map(|rule| Some((rule.view?, rule.configured.terms.content())));
         let mut contents: BTreeMap<u32, Content> = rules.collect();
-        for policy in self.iter() {
+        for policy in self.enforced() {
             contents.entry(policy.view).or_insert_with(|| policy.content());
         }
         contents
@@ -357,8 +383,20 @@ impl Policies {
         self.before.clear();
     }
 
-    /// The view of a content: that of a policy that says the same, now or before, else the lowest free number.
-    fn view_of(&self, content: &Content) -> Option<u32> {
+    /// The view of a content. Those of cgroups that are gone make room for it.
+    fn view_of(&mut self, content: &Content) -> Option<u32> {
+        loop {
+            if let Some(view) = self.find_view(content) {
+                return Some(view);
+            }
+            if !self.removed.drop_oldest() {
+                return None;
+            }
+        }
+    }
+
+    /// That of a policy that says the same, now or before, else the lowest free number.
+    fn find_view(&self, content: &Content) -> Option<u32> {
         let now = self.contents();
         let same = |views: &BTreeMap<u32, Content>| {
             views.iter().find(|(_, other)| *other == content).map(|(view, _)| *view)

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     files,
     mode::Mode,
-    policy::{Policy, Waiting},
+    policy::{Policy, Removed, Waiting},
 };
 
 /// Version of the file.
@@ -53,6 +53,9 @@ pub struct State {
     /// Configured policies that no cgroup has now.
     #[serde(default)]
     pub waiting: Vec<Waiting>,
+    /// Strict policies of cgroups that are gone, which count for what their sockets still send.
+    #[serde(default)]
+    pub removed: Vec<Removed>,
     /// What was ignored or refused, and how often: malformed messages, caps.
     pub refused: BTreeMap<String, u64>,
     /// What is wrong now, each with what to do.

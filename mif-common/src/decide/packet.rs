@@ -1,6 +1,6 @@
-//! tc egress: the packets.
+//! tc egress and the guard: the packets.
 
-use super::{Outcome, Rule, Tables, exempt, has_ended, leads_to};
+use super::{Outcome, Rule, Tables, Verdict, exempt, has_ended, leads_to};
 use crate::{
     Addr, Reason,
     abi::{Config, Mode, NO_PVD, Source, Verdict as Stored, config_flags, decision_flags, source_flags},
@@ -60,6 +60,21 @@ pub fn egress<T: Tables>(
     }
     let rule = rule();
     misplaced(tables, &rule, packet, source).under(&rule)
+}
+
+/// A packet of a cgroup that is pinned strictly, about to leave by an interface that has no tc hook: one that appeared since
+/// the daemon died, or is no PvD's. The same veto, except that what tc egress would mend is refused, because nobody will.
+#[inline(always)]
+#[must_use]
+pub fn guard<T: Tables>(tables: &T, rule: &Rule, packet: &Packet) -> Outcome {
+    if exempt(&packet.destination).is_some() {
+        return Outcome::pass(Reason::NotOurs, NO_PVD);
+    }
+    let outcome = misplaced(tables, rule, packet, tables.source(&packet.source));
+    match outcome.verdict {
+        Verdict::Apply => Outcome::refuse(Reason::Vetoed, outcome.pvd),
+        Verdict::Pass | Verdict::Refuse => outcome,
+    }
 }
 
 /// The slow half of [`egress`].

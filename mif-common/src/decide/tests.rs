@@ -652,6 +652,28 @@ fn a_stranded_source() {
     assert_eq!(text(bind(&tables, &STRICT, &addr("a::1"))), "unknown-source 0");
 }
 
+/// By an interface without a tc hook (13) nothing can be sent where it belongs.
+#[test]
+fn guarded() {
+    let tables = tables();
+    for (rule, source, destination, ifindex, expected) in [
+        (STRICT, "a::1", "f::9", 13, "vetoed 1 refuse"),
+        (STRICT, "b::1", "f::9", 13, "vetoed 2 refuse"),
+        (STRICT, "9::9", "f::9", 13, "vetoed 0 refuse"),
+        (STRICT, "::", "f::9", 13, "vetoed 0 refuse"),
+        // at home, and what has no provider
+        (STRICT, "a::1", "f::9", 11, "consistent 1"),
+        (STRICT, "a::1", "fe80::9", 13, "not-ours 0"),
+        (STRICT, "9::9", "ff02::9", 13, "not-ours 0"),
+        // what the administrator routes, but not there
+        (STRICT, "a::1", "e::9", 13, "vetoed 1 refuse"),
+        (STRICT, "a::1", "e::9", 11, "consistent 1"),
+    ] {
+        let packet = Packet { source: addr(source), destination: addr(destination), ifindex };
+        assert_eq!(text(guard(&tables, &rule, &packet)), expected, "{source} {destination} {ifindex}");
+    }
+}
+
 #[test]
 fn what_the_kernel_would_not_do() {
     for (rule, expected) in [

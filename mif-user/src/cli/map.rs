@@ -59,6 +59,8 @@ enum Name {
     Decision,
     /// The PvD of each local address
     Source,
+    /// The interfaces that tc egress is attached to
+    Interface,
     /// Interface and lifetime of each PvD
     Pvd,
     /// How often each hook did what
@@ -67,6 +69,8 @@ enum Name {
     Events,
     /// What a hook did to a socket
     Socket,
+    /// The cgroup of a listener under a strict policy
+    Listener,
     /// How many events each reason has sent
     Gate,
 }
@@ -94,12 +98,17 @@ fn read(reader: &Reader, name: Name) -> Result<Rows> {
         Name::View => rows::members(names, &maps.load()?),
         Name::Decision => rows::decisions(names, &maps.load()?, *now),
         Name::Source => rows::sources(names, &maps.load()?, *now),
+        Name::Interface => rows::interfaces(names, &maps.interfaces()?),
         Name::Pvd => rows::pvds(names, &maps.load()?, *now),
         Name::Stats => rows::counts(names, &maps.counts()?),
         Name::Events => Rows::Note("a ring of reason-coded events; `mif watch` reads it"),
         Name::Socket => Rows::Note(
             "kept by the kernel with each socket: the source and interface that a hook bound, to tell them from the \
              application's own",
+        ),
+        Name::Listener => Rows::Note(
+            "kept by the kernel with each stream socket that was bound under a strict policy: its cgroup, for SYN cookies, \
+             which bear no socket",
         ),
         Name::Gate => Rows::Note("how many events each reason has sent on each CPU in this second"),
     })

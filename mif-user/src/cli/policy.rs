@@ -1,6 +1,11 @@
 //! `mif policy`: which cgroup may use which PvDs.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, process::ExitCode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use mif_common::abi;
@@ -186,12 +191,17 @@ pub struct Row {
     origin: Option<Origin>,
 }
 
-/// The policies of the map, with what the state file knows of them.
+/// The policies of the map, with what the state file knows of them. Those of cgroups that are gone are nobody's to list.
 #[must_use]
 pub fn rows(names: &Names, policies: &[(u64, abi::Policy)], tables: &Tables) -> Vec<Row> {
     let kept = |id| names.state().and_then(|state| state.policies.iter().find(|kept| kept.cgroup_id == id));
+    let removed: BTreeSet<u64> = names
+        .state()
+        .map(|state| state.removed.iter().map(|removed| removed.policy.cgroup_id).collect())
+        .unwrap_or_default();
     policies
         .iter()
+        .filter(|(cgroup_id, _)| !removed.contains(cgroup_id))
         .map(|&(cgroup_id, policy)| {
             let kept = kept(cgroup_id).filter(|kept| kept.view == policy.view);
             let groups = kept.map_or_else(|| members(names, policy.view, tables), |kept| kept.groups.clone());

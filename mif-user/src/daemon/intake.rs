@@ -97,7 +97,7 @@ impl Daemon<'_> {
                 }
                 News::Gone { id } => {
                     debug!("cgroup {id} is gone");
-                    policies.gone(id)
+                    policies.gone(id, clock::now())
                 }
                 News::Blind(why) => {
                     warn!("{}", blind(&why));

@@ -37,6 +37,8 @@ pub struct HostPolicy {
     pub observe_foreign_rules: bool,
     /// `bpf_get_netns_cookie` of the namespace served.
     pub netns_cookie: u64,
+    /// How the guard finds a packet's.
+    pub netns_path: abi::NetnsPath,
 }
 
 /// What a commit did.
@@ -93,13 +95,14 @@ impl Owner {
     /// When the maps cannot be read.
     pub fn new(
         set: PvdSet,
-        policies: Policies,
+        mut policies: Policies,
         host: HostPolicy,
         preferences: Preferences,
         installation: Installation,
         counted: BTreeMap<abi::PvdIndex, String>,
     ) -> Result<Self, MapsError> {
         let stored_policies = installation.maps.policies()?.into_iter().collect();
+        policies.removed_are_among(&stored_policies);
         Ok(Self {
             set,
             policies,
@@ -136,6 +139,7 @@ impl Owner {
 
     /// Lets go what has outlived its lifetime.
     pub fn expire(&mut self, now: Time) {
+        self.policies_changed |= self.policies.expire(now);
         let changes = self.set.expire(now);
         self.take(changes);
     }
@@ -159,6 +163,20 @@ impl Owner {
     /// A policy was attached or detached.
     pub fn policies_changed(&mut self) {
         self.policies_changed = true;
+    }
+
+    /// Before a strict policy is in force its packets are guarded.
+    fn raise_guard(&mut self) {
+        if self.policies.any_strict()
+            && let Err(error) = self.installation.set_guard(true)
+        {
+            let problem = format!(
+                "strict policies do not hold on interfaces that appear while no daemon runs: {error}"
+            );
+            warn!("{problem}");
+            self.problems.retain(|known| *known != problem);
+            self.problems.push(problem);
+        }
     }
 
     /// Everything known of the PvDs.
@@ -289,6 +307,7 @@ impl Owner {
         };
         let new_next_hops = self.new_next_hops(&update);
         // What does not depend on the tables must not wait for them: whether somebody else routes by policy, above all.
+        self.raise_guard();
         let error = stored.and(self.store_config()).err().map(|error| {
             error!("the old tables stay in force: {error}");
             format!("the old tables stay in force: {error}")
@@ -333,6 +352,7 @@ impl Owner {
 
     /// The views are as they were: a cgroup that has come or gone needs nothing else.
     fn commit_policies(&mut self) -> Committed {
+        self.raise_guard();
         let stored = self.store_policies().and(self.store_config());
         let error = stored.err().map(|error| {
             error!("the policies are not all in force: {error}");
@@ -372,6 +392,9 @@ impl Owner {
                     self.problems.push(problem);
                 }
             }
+        }
+        if let Err(error) = self.installation.attached_all() {
+            self.problems.push(error.to_string());
         }
     }
 }

@@ -148,6 +148,7 @@ impl Daemon<'_> {
             pvds: self.owner.snapshot(now),
             policies: self.owner.policies.iter().cloned().collect(),
             waiting: self.owner.policies.waiting(),
+            removed: self.owner.policies.removed().cloned().collect(),
             refused,
             problems: self
                 .absent_interfaces()

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv6Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
+use mif_common::abi;
 use mif_core::{
     family,
     nud::NextHops,
@@ -29,7 +30,7 @@ use crate::{
     clock::{self, Timer},
     control::{self, Notice, Request},
     kernel::{
-        mounts,
+        btf, mounts,
         pins::{self, Installation, Origin, Plan},
         privileges,
     },
@@ -127,7 +128,7 @@ impl<'a> Daemon<'a> {
         let attached_cgroup = cgroup.canonicalize().context("cannot look at the cgroup")?;
         let mut warnings = Vec::new();
         let caps = Caps { policies: options.sizes.policies, ..Caps::default() };
-        let (mut policies, warning) = Policies::load(&options.state_dir, caps);
+        let (mut policies, warning) = Policies::load(&options.state_dir, caps, clock::now());
         warnings.extend(warning);
         let root = mounts::cgroup2()?.canonicalize().context("cannot look at cgroup2")?;
         let configured: Vec<Configured> = options.policies.iter().map(|policy| policy.below(&root)).collect();
@@ -150,10 +151,19 @@ impl<'a> Daemon<'a> {
         for warning in &warnings {
             warn!("{warning}");
         }
+        let netns_path = btf::netns_path().unwrap_or_else(|error| {
+            let warning = format!(
+                "strict policies do not hold on interfaces that appear while no daemon runs: {error}"
+            );
+            warn!("{warning}");
+            warnings.push(warning);
+            abi::NetnsPath::default()
+        });
         let host = HostPolicy {
             mode: options.mode,
             observe_foreign_rules: options.observe_foreign_rules,
             netns_cookie: clock::netns_cookie().context("cannot read the network namespace's cookie")?,
+            netns_path,
         };
         let mut set = PvdSet::new(Limits { max_pvds: options.sizes.pvds - 1 });
         set.merge_ipv4(options.merge_ipv4.iter().cloned());
@@ -347,7 +357,9 @@ impl<'a> Daemon<'a> {
         let ready = (self.synchronised && !self.ready).then(|| self.ready_at_last());
         let state_due = self.state_due.filter(|_| self.ready);
         let dead = self.next_hops.next_deadline().time().filter(|_| self.synchronised);
-        [dead, self.owner.set.next_deadline(), self.soliciting.next_deadline(), state_due, ready]
+        let policies = self.owner.policies.next_deadline();
+        let pvds = self.owner.set.next_deadline();
+        [dead, pvds, self.soliciting.next_deadline(), policies, state_due, ready]
             .into_iter()
             .flatten()
             .min()
@@ -356,7 +368,7 @@ impl<'a> Daemon<'a> {
 }
 
 /// The next events, never without a ring.
-async fn read(ring: &mut Option<Ring>) -> std::io::Result<Vec<mif_common::abi::Event>> {
+async fn read(ring: &mut Option<Ring>) -> std::io::Result<Vec<abi::Event>> {
     match ring {
         Some(ring) => ring.read().await,
         None => std::future::pending().await,

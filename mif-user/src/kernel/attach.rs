@@ -5,14 +5,15 @@ use std::{fs::File, io, os::unix::fs::MetadataExt as _, path::Path};
 use aya::{
     Ebpf,
     programs::{
-        CgroupAttachMode, CgroupSockAddr, LinkOrder, ProgramError, SchedClassifier, TcAttach, TcAttachType,
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, LinkOrder, ProgramError,
+        SchedClassifier, TcAttach, TcAttachType,
         links::{FdLink, LinkError},
         tc::{self, NlOptions, SchedClassifierLink, TcHandle},
     },
 };
 use serde::Deserialize;
 
-use super::object::{self, EGRESS_PROGRAM, LoadError};
+use super::object::{self, EGRESS_PROGRAM, GUARD_PROGRAM, LoadError};
 
 /// How tc programs are attached.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -85,6 +86,20 @@ pub fn cgroup(ebpf: &mut Ebpf, program: &'static str, cgroup: &Path) -> Result<F
     let id = loaded.attach(directory, CgroupAttachMode::Single).map_err(refused)?;
     let link = loaded.take_link(id).map_err(refused)?;
     FdLink::try_from(link).map_err(|error| AttachError::Link(program, error))
+}
+
+/// Attaches the guard; the mode as above.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn guard(program: &mut CgroupSkb, cgroup: &Path) -> Result<FdLink, AttachError> {
+    let name = || cgroup.display().to_string();
+    let directory = File::open(cgroup).map_err(|error| AttachError::Open(name(), error))?;
+    let refused = |source| AttachError::Cgroup { program: GUARD_PROGRAM, cgroup: name(), source };
+    let id =
+        program.attach(directory, CgroupSkbAttachType::Egress, CgroupAttachMode::Single).map_err(refused)?;
+    let link = program.take_link(id).map_err(refused)?;
+    FdLink::try_from(link).map_err(|error| AttachError::Link(GUARD_PROGRAM, error))
 }
 
 /// Attaches tc egress to an interface; the link to pin, or `None` where the kernel keeps a filter by itself.

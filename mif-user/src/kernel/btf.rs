@@ -1,23 +1,22 @@
-//! Where the running kernel has the fields of its structures: the types that it describes itself with
-//! (`Documentation/bpf/btf.rst`). aya reads them too, but keeps the members of structures to itself.
+//! Where members of the kernel's structures are: the kernel's own description of its types (`Documentation/bpf/btf.rst`), of which
+//! only structures and unions are looked at.
 
-use std::{fs, io, path::Path};
+use std::{fs, io};
 
-use mif_common::abi::SocketLayout;
+use mif_common::abi::{NetnsPath, SocketLayout};
 
 /// Types of the running kernel.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
-
 /// What the kernel keeps from root, the one in force in brackets (kernel_lockdown(7)).
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
-
 /// `linux/btf.h`
-const MAGIC: u16 = 0xeb9f;
-/// Octets of `struct btf_type`, and of one member, `struct btf_member`.
+const MAGIC: u32 = 0xeb9f;
+/// Octets before the data of a type's kind: `struct btf_type`.
 const TYPE: usize = 12;
+/// Octets of a `struct btf_member`.
 const MEMBER: usize = 12;
-/// BTF_KIND_STRUCT
-const STRUCT: u32 = 4;
+/// Unions in structures in unions; the kernel's types nest three or four levels.
+const DEPTH: u32 = 16;
 
 /// Why something is not known.
 #[derive(Debug, thiserror::Error)]
@@ -46,12 +45,7 @@ pub enum BtfError {
 /// # Errors
 /// When the kernel does not say, or the programs may not look.
 pub fn socket_layout() -> Result<SocketLayout, BtfError> {
-    // The verifier would refuse `bpf_probe_read_kernel` (`bpf_base_func_proto`).
-    if fs::read_to_string(LOCKDOWN).is_ok_and(|levels| levels.contains("[confidentiality]")) {
-        return Err(BtfError::LockedDown);
-    }
-    let data = fs::read(Path::new(VMLINUX))?;
-    let types = Types::parse(&data).ok_or(BtfError::Malformed)?;
+    let types = Types::of_the_kernel()?;
     let sticky = types.offset("ipv6_pinfo", "sticky_pktinfo")?;
     if types.offset("bpf_sock_addr_kern", "sk")? != 0 {
         return Err(BtfError::Missing { structure: "bpf_sock_addr_kern", member: "sk at its start" });
@@ -64,144 +58,181 @@ pub fn socket_layout() -> Result<SocketLayout, BtfError> {
     })
 }
 
-/// The type and string sections.
-struct Types<'a> {
-    types: &'a [u8],
-    strings: &'a [u8],
-}
-
-impl<'a> Types<'a> {
-    /// The sections, as the header names them (`struct btf_header`).
-    fn parse(data: &'a [u8]) -> Option<Self> {
-        let magic = u16::from_ne_bytes(data.get(..2)?.try_into().ok()?);
-        let [header, type_offset, type_length, string_offset, string_length] =
-            [4, 8, 12, 16, 20].map(|at| word(data, at));
-        let header = header?;
-        let section = |offset: usize, length: usize| {
-            let start = header.checked_add(offset)?;
-            data.get(start..start.checked_add(length)?)
-        };
-        (magic == MAGIC).then_some(Self {
-            types: section(type_offset?, type_length?)?,
-            strings: section(string_offset?, string_length?)?,
-        })
-    }
-
-    /// Octets from the start of a structure to one of its own members.
-    fn offset(&self, structure: &'static str, member: &'static str) -> Result<u32, BtfError> {
-        self.find(structure, member).ok_or(BtfError::Missing { structure, member })
-    }
-
-    fn find(&self, structure: &str, member: &str) -> Option<u32> {
-        let mut rest = self.types;
-        while !rest.is_empty() {
-            let info = word(rest, 4)? as u32;
-            let (count, kind, with_bits) = ((info & 0xffff) as usize, info >> 24 & 0x1f, info >> 31 == 1);
-            let (head, tail) = rest.split_at_checked(TYPE + trailer(kind, count)?)?;
-            rest = tail;
-            if kind != STRUCT || !self.is(word(head, 0)?, structure) {
-                continue;
-            }
-            let members = head[TYPE..].chunks_exact(MEMBER);
-            for found in members {
-                if !self.is(word(found, 0)?, member) {
-                    continue;
-                }
-                let offset = word(found, 8)? as u32;
-                // With fields of bits among the members, the upper octet is the size of such a field, 0 for others.
-                let (bits, size) = if with_bits { (offset & 0xff_ffff, offset >> 24) } else { (offset, 0) };
-                return (size == 0 && bits % 8 == 0).then_some(bits / 8);
-            }
-        }
-        None
-    }
-
-    fn is(&self, name: usize, expected: &str) -> bool {
-        let found = self.strings.get(name..).and_then(|rest| rest.strip_prefix(expected.as_bytes()));
-        found.is_some_and(|rest| rest.first() == Some(&0))
-    }
-}
-
-/// What follows `struct btf_type`, in octets, by its kind (BTF_KIND_*). `None` for one that is not known: what comes behind it
-/// cannot be found.
-fn trailer(kind: u32, count: usize) -> Option<usize> {
-    Some(match kind {
-        // void, pointer, forward, typedef, volatile, const, restrict, function, float, type tag
-        0 | 2 | 7..=12 | 16 | 18 => 0,
-        // integer, variable, declaration tag
-        1 | 14 | 17 => 4,
-        // array
-        3 => 12,
-        // structure, union, section, enumeration of 64 bits
-        STRUCT | 5 | 15 | 19 => 12 * count,
-        // enumeration, prototype
-        6 | 13 => 8 * count,
-        _ => return None,
+/// How the guard gets from a packet to the cookie of its network namespace in the running kernel (5.14 and later).
+///
+/// # Errors
+/// When the kernel does not say, or the programs may not look.
+pub fn netns_path() -> Result<NetnsPath, BtfError> {
+    let types = Types::of_the_kernel()?;
+    let short = |structure, member| {
+        let offset = types.offset(structure, member)?;
+        u16::try_from(offset).map_err(|_| BtfError::Missing { structure, member })
+    };
+    Ok(NetnsPath {
+        socket: short("sk_buff", "sk")?,
+        netns: short("sock_common", "skc_net")?,
+        cookie: short("net", "net_cookie")?,
+        known: 1,
     })
 }
 
-/// A word in the byte order of this machine.
-fn word(data: &[u8], at: usize) -> Option<usize> {
-    let octets = data.get(at..at.checked_add(4)?)?.try_into().ok()?;
-    usize::try_from(u32::from_ne_bytes(octets)).ok()
+/// The types, and where each begins.
+struct Types {
+    data: Vec<u8>,
+    /// Where the types begin in `data`, by id; id 0 is `void`.
+    places: Vec<usize>,
+    strings: usize,
+}
+
+impl Types {
+    /// Those of the running kernel, for programs that follow pointers in its memory.
+    fn of_the_kernel() -> Result<Self, BtfError> {
+        // The verifier would refuse `bpf_probe_read_kernel` (`bpf_base_func_proto`).
+        if fs::read_to_string(LOCKDOWN).is_ok_and(|levels| levels.contains("[confidentiality]")) {
+            return Err(BtfError::LockedDown);
+        }
+        Self::parse(fs::read(VMLINUX)?).ok_or(BtfError::Malformed)
+    }
+
+    fn parse(data: Vec<u8>) -> Option<Self> {
+        let mut types = Self { data, places: vec![0], strings: 0 };
+        // Magic, version and flags; then the header's length, and offset and length of types and of strings behind it.
+        if types.word(0)? & 0xffff != MAGIC {
+            return None;
+        }
+        let word = |place| Some(types.word(place)? as usize);
+        let header = word(4)?;
+        let (mut place, end) = (header + word(8)?, header + word(8)? + word(12)?);
+        let strings = header + word(16)?;
+        let mut places = vec![0];
+        while place < end {
+            places.push(place);
+            place += TYPE + trailing(types.word(place + 4)?)?;
+        }
+        types.places = places;
+        types.strings = strings;
+        Some(types)
+    }
+
+    /// The octets from the start of a structure to a member of it, also one of a union without a name in it.
+    fn offset(&self, structure: &'static str, member: &'static str) -> Result<u32, BtfError> {
+        let found = self
+            .places
+            .iter()
+            .skip(1)
+            .filter(|&&place| self.is_structure(place) && self.is_called(place, structure))
+            .find_map(|&place| self.bits_to(place, member, DEPTH));
+        let octets = found.filter(|bits| bits % 8 == 0).map(|bits| bits / 8);
+        octets.ok_or(BtfError::Missing { structure, member })
+    }
+
+    fn bits_to(&self, structure: usize, member: &str, depth: u32) -> Option<u32> {
+        let info = self.word(structure + 4)?;
+        let members = (0..vlen(info)).map(|index| structure + TYPE + index * MEMBER);
+        let depth = depth.checked_sub(1)?;
+        // With fields of bits among the members, the upper octet is the size of such a field, 0 for others.
+        let with_bits = info >> 31 == 1;
+        members.into_iter().find_map(|place| {
+            let offset = self.word(place + 8)?;
+            let (bits, size) = if with_bits { (offset & 0x00ff_ffff, offset >> 24) } else { (offset, 0) };
+            if self.is_called(place, member) {
+                return (size == 0).then_some(bits);
+            }
+            let of = *self.places.get(self.word(place + 4)? as usize)?;
+            let inside = self.is_called(place, "") && self.is_structure(of);
+            inside.then(|| self.bits_to(of, member, depth)).flatten().map(|inner| bits + inner)
+        })
+    }
+
+    fn is_structure(&self, place: usize) -> bool {
+        self.word(place + 4).is_some_and(|info| matches!(kind(info), 4 | 5))
+    }
+
+    /// Types and members begin with the offset of their name.
+    fn is_called(&self, place: usize, name: &str) -> bool {
+        let called = || {
+            let start = self.strings + self.word(place)? as usize;
+            let text = self.data.get(start..start + name.len() + 1)?;
+            Some(text.strip_suffix(&[0])? == name.as_bytes())
+        };
+        called().unwrap_or(false)
+    }
+
+    fn word(&self, place: usize) -> Option<u32> {
+        Some(u32::from_ne_bytes(self.data.get(place..place + 4)?.try_into().ok()?))
+    }
+}
+
+const fn kind(info: u32) -> u32 {
+    info >> 24 & 0x1f
+}
+
+const fn vlen(info: u32) -> usize {
+    (info & 0xffff) as usize
+}
+
+/// How many octets follow a type, by its kind (`linux/btf.h`, BTF_KIND_INT to BTF_KIND_ENUM64); `None` for a kind of a later
+/// kernel, after which nothing can be found.
+const fn trailing(info: u32) -> Option<usize> {
+    Some(match kind(info) {
+        1 | 14 | 17 => 4,
+        2 | 7..=12 | 16 | 18 => 0,
+        3 => 12,
+        4 | 5 | 15 | 19 => vlen(info) * 12,
+        6 | 13 => vlen(info) * 8,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Types and strings behind a header.
-    fn described(types: &[u32], strings: &str) -> Vec<u8> {
-        let types: Vec<u8> = types.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let (length, strings) = (types.len() as u32, strings.as_bytes());
-        let mut data = [MAGIC.to_ne_bytes(), [1, 0]].concat();
-        for word in [24, 0, length, length, strings.len() as u32] {
-            data.extend(word.to_ne_bytes());
-        }
-        [data, types, strings.to_vec()].concat()
+    /// `struct s { int a; union { int b; struct { int c, d; }; }; };` with the ids 2, 3 and 4; 1 is `int`. Then
+    /// `struct f { int a; int b: 3; }`.
+    fn described() -> Vec<u8> {
+        let strings = b"\0int\0s\0a\0b\0c\0d\0f\0";
+        let (int, s, a, b, c, d, f) = (1, 5, 7, 9, 11, 13, 15);
+        let structure = |vlen: u32| 4 << 24 | vlen;
+        let types: Vec<u32> = [
+            vec![int, 1 << 24, 4, 32],
+            vec![s, structure(2), 12, a, 1, 0, 0, 3, 32],
+            vec![0, 5 << 24 | 2, 8, b, 1, 0, 0, 4, 0],
+            vec![0, structure(2), 8, c, 1, 0, d, 1, 32],
+            vec![f, 1 << 31 | structure(2), 8, a, 1, 0, b, 1, 3 << 24 | 32],
+        ]
+        .concat();
+        let length = (types.len() * 4) as u32;
+        let header = [MAGIC | 1 << 16, 24, 0, length, length, strings.len() as u32];
+        let words = header.into_iter().chain(types);
+        words.flat_map(u32::to_ne_bytes).chain(strings.iter().copied()).collect()
     }
 
-    const STRINGS: &str = "\0int\0s\0first\0second\0flag\0";
-
-    #[rustfmt::skip]
-    const TYPES: &[u32] = &[
-        // int
-        1, 1 << 24, 4, 32,
-        // An enumeration with two values.
-        0, 6 << 24 | 2, 4, 12, 0, 12, 1,
-        // struct s, with a field of bits
-        5, 1 << 31 | STRUCT << 24 | 3, 8,
-        7, 1, 0,
-        13, 1, 32,
-        20, 1, 3 << 24 | 64,
-    ];
-
     #[test]
-    fn members() {
-        let data = described(TYPES, STRINGS);
-        let types = Types::parse(&data).unwrap();
-        for (structure, member, offset) in [
-            ("s", "first", Some(0)),
-            ("s", "second", Some(4)),
-            ("s", "flag", None),
-            ("s", "sec", None),
-            ("s", "third", None),
-            ("int", "first", None),
-            ("t", "first", None),
-        ] {
-            assert_eq!(types.find(structure, member), offset, "{structure}.{member}");
+    fn members_and_members_of_what_has_no_name() {
+        let types = Types::parse(described()).expect("well formed");
+        for (member, expected) in
+            [("a", Some(0)), ("b", Some(4)), ("c", Some(4)), ("d", Some(8)), ("e", None)]
+        {
+            assert_eq!(types.offset("s", member).ok(), expected, "{member}");
         }
+        for (member, expected) in [("a", Some(0)), ("b", None)] {
+            assert_eq!(types.offset("f", member).ok(), expected, "{member}: a field of bits has no place");
+        }
+        assert!(types.offset("t", "a").is_err());
     }
 
-    /// Neither panics nor goes on for ever, whatever is missing.
     #[test]
-    fn what_is_cut_off() {
-        let data = described(TYPES, STRINGS);
-        for length in 0..data.len() {
-            assert!(Types::parse(&data[..length]).is_none(), "{length}");
+    fn what_is_cut_off_is_not_understood() {
+        let whole = described();
+        for length in 0..24 + 16 + 4 {
+            assert!(Types::parse(whole[..length].to_vec()).is_none(), "{length}");
         }
-        let types = described(&TYPES[..TYPES.len() - 1], STRINGS);
-        assert_eq!(Types::parse(&types).unwrap().find("s", "first"), None);
-        assert_eq!(Types::parse(&described(&[0, 31 << 24, 0], STRINGS)).unwrap().find("s", "first"), None);
+        // Members of a type that is cut off are not found.
+        for length in 0..whole.len() {
+            if let Some(types) = Types::parse(whole[..length].to_vec()) {
+                let _ = types.offset("s", "d");
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The maps as typed collections.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::Ipv6Addr,
     path::{Path, PathBuf},
@@ -80,6 +81,7 @@ pub struct Maps {
     view: HashMap<MapData, Raw<Member>, u32>,
     decision: LpmTrie<MapData, Raw<DecisionKey>, Raw<Decision>>,
     source: HashMap<MapData, Raw<Addr>, Raw<Source>>,
+    interface: HashMap<MapData, u32, u32>,
     pvd: Array<MapData, Raw<Pvd>>,
     stats: PerCpuArray<MapData, Raw<Count>>,
 }
@@ -111,6 +113,7 @@ impl Maps {
             view: typed!(maps, "VIEW", HashMap),
             decision: typed!(maps, "DECISION", LpmTrie),
             source: typed!(maps, "SOURCE", HashMap),
+            interface: typed!(maps, "INTERFACE", HashMap),
             pvd: typed!(maps, "PVD", Array),
             stats: typed!(maps, "STATS", PerCpuArray),
         };
@@ -177,6 +180,30 @@ impl Maps {
     /// When the kernel refuses.
     pub fn remove_policy(&mut self, cgroup: u64) -> Result<bool, MapsError> {
         found(self.policy.remove(&cgroup)).map(|removed| removed.is_some()).map_err(kernel("POLICY"))
+    }
+
+    /// The interfaces that the guard leaves to tc egress.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn interfaces(&self) -> Result<BTreeSet<u32>, MapsError> {
+        self.interface.keys().collect::<Result<_, _>>().map_err(kernel("INTERFACE"))
+    }
+
+    /// The guard leaves this interface to tc egress, which is attached to it.
+    ///
+    /// # Errors
+    /// When the map is full or the kernel refuses.
+    pub fn put_interface(&mut self, ifindex: u32) -> Result<(), MapsError> {
+        self.interface.insert(&ifindex, &1, 0).map_err(full("INTERFACE", "name fewer interfaces"))
+    }
+
+    /// The guard judges what leaves by this interface.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn delete_interface(&mut self, ifindex: u32) -> Result<(), MapsError> {
+        found(self.interface.remove(&ifindex)).map(drop).map_err(kernel("INTERFACE"))
     }
 
     /// The longest match for a destination in a view.

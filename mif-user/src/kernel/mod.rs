@@ -4,7 +4,7 @@
 //! * [`maps`]: the maps as typed collections; [`maps::Maps`] is the real [`TableStore`](mif_core::select::tables::TableStore).
 //! * [`pins`]: where everything lives in bpffs, and how one installation replaces another.
 //! * [`attach`]: cgroup and tc links.
-//! * [`btf`]: where the running kernel has what no helper tells.
+//! * [`btf`]: where members of the kernel's structures are.
 //! * [`mounts`]: where cgroup2 and bpffs are.
 //! * [`privileges`]: what the daemon may do.
 

@@ -2,7 +2,7 @@
 
 use aya::{
     Ebpf, EbpfLoader,
-    programs::{CgroupSockAddr, ProgramInfo, SchedClassifier},
+    programs::{CgroupSkb, CgroupSockAddr, ProgramInfo, SchedClassifier},
 };
 use mif_common::{abi::SocketLayout, limits, reason};
 use tracing::warn;
@@ -12,15 +12,24 @@ use super::{btf, maps::Raw};
 /// The object that `build.rs` compiled.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("MIF_EBPF_OBJECT"));
 
-/// The cgroup programs, by their names in the object.
+/// The programs of the socket hooks, by their names in the object.
 pub const CGROUP_PROGRAMS: [&str; 6] = ["connect4", "connect6", "sendmsg4", "sendmsg6", "bind4", "bind6"];
 
 /// The tc program, by its name in the object.
 pub const EGRESS_PROGRAM: &str = "egress";
 
-/// Every map that user space opens. SOCKET (socket storage) is the hooks' own and lives as long as they do.
-pub const MAPS: [&str; 9] =
-    ["CONFIG", "POLICY", "VIEW", "DECISION", "SOURCE", "PVD", "STATS", "EVENTS", "GATE"];
+/// The program that judges packets where no tc hook does, attached to the cgroup while strict policies exist.
+pub const GUARD_PROGRAM: &str = "guard";
+
+/// All programs.
+pub fn programs() -> impl Iterator<Item = &'static str> {
+    CGROUP_PROGRAMS.into_iter().chain([EGRESS_PROGRAM, GUARD_PROGRAM])
+}
+
+/// Every map that user space opens. SOCKET and LISTENER (socket storage) are the hooks' own and live as long
+/// as they do.
+pub const MAPS: [&str; 10] =
+    ["CONFIG", "POLICY", "VIEW", "DECISION", "SOURCE", "INTERFACE", "PVD", "STATS", "EVENTS", "GATE"];
 
 /// Sizes that the configuration may change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -89,6 +98,8 @@ pub fn load(sizes: Sizes) -> Result<Ebpf, LoadError> {
     }
     let egress: &mut SchedClassifier = program(&mut ebpf, EGRESS_PROGRAM)?;
     egress.load().map_err(|source| LoadError::Program { name: EGRESS_PROGRAM, source })?;
+    let guard: &mut CgroupSkb = program(&mut ebpf, GUARD_PROGRAM)?;
+    guard.load().map_err(|source| LoadError::Program { name: GUARD_PROGRAM, source })?;
     Ok(ebpf)
 }
 

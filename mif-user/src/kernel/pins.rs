@@ -21,7 +21,7 @@ use aya::{
     maps::{Map, MapData},
     pin::PinError,
     programs::{
-        ProgramInfo, SchedClassifier,
+        CgroupSkb, CgroupSkbAttachType, ProgramInfo, SchedClassifier,
         links::{FdLink, PinnedLink},
     },
 };
@@ -32,7 +32,7 @@ use tracing::{debug, warn};
 use super::{
     attach::{self, AttachError, TcBackend},
     maps::{Maps, MapsError},
-    object::{self, CGROUP_PROGRAMS, EGRESS_PROGRAM, LoadError, Sizes},
+    object::{self, CGROUP_PROGRAMS, EGRESS_PROGRAM, GUARD_PROGRAM, LoadError, Sizes},
 };
 
 /// The folder of the maps.
@@ -120,8 +120,15 @@ pub struct Plan {
 pub struct Installation {
     directory: PathBuf,
     tc: TcBackend,
+    cgroup: PathBuf,
     egress: SchedClassifier,
     attached: BTreeSet<u32>,
+    /// What INTERFACE lists and nobody has looked at since the start: the interface may be another one by now.
+    unverified: BTreeSet<u32>,
+    guard: CgroupSkb,
+    /// Where the guard's link is pinned, and whether it is.
+    guard_link: PathBuf,
+    guarded: bool,
     /// The maps.
     pub maps: Maps,
     /// How it came to be.
@@ -153,12 +160,22 @@ impl Installation {
         }
         let egress = SchedClassifier::from_pin(directory.join(PROGRAMS).join(EGRESS_PROGRAM))
             .map_err(|source| LoadError::Program { name: EGRESS_PROGRAM, source })?;
+        let guard =
+            CgroupSkb::from_pin(directory.join(PROGRAMS).join(GUARD_PROGRAM), CgroupSkbAttachType::Egress)
+                .map_err(|source| LoadError::Program { name: GUARD_PROGRAM, source })?;
+        let maps = Maps::open(directory)?;
+        let guard_link = link_path(directory, GUARD_PROGRAM, cgroup);
         let mut installation = Self {
             directory: directory.clone(),
             tc: plan.tc,
+            cgroup: plan.cgroup.clone(),
             egress,
             attached: BTreeSet::new(),
-            maps: Maps::open(directory)?,
+            unverified: maps.interfaces()?,
+            guard,
+            guarded: guard_link.exists(),
+            guard_link,
+            maps,
             origin,
         };
         installation.attached = installation.verified_interfaces();
@@ -185,7 +202,39 @@ impl Installation {
         if let Some(link) = attach::egress(&mut self.egress, ifindex, self.tc)? {
             pin_link(link, &path)?;
         }
+        self.maps.put_interface(ifindex)?;
         self.attached.insert(ifindex);
+        Ok(())
+    }
+
+    /// All interfaces that want tc egress have been named ([`Installation::attach_interface`]): the guard leaves no others to
+    /// it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn attached_all(&mut self) -> Result<(), InstallError> {
+        while let Some(ifindex) = self.unverified.pop_first() {
+            if !self.attached.contains(&ifindex) {
+                self.maps.delete_interface(ifindex)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Attaches the guard or takes it off. Every packet of every socket runs it, so it is there only while it can matter.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_guard(&mut self, wanted: bool) -> Result<(), InstallError> {
+        if wanted == self.guarded {
+            return Ok(());
+        }
+        if wanted {
+            pin_link(attach::guard(&mut self.guard, &self.cgroup)?, &self.guard_link)?;
+        } else {
+            remove_file(&self.guard_link)?;
+        }
+        self.guarded = wanted;
         Ok(())
     }
 
@@ -195,6 +244,7 @@ impl Installation {
     /// When the pin cannot be removed.
     pub fn detach_interface(&mut self, ifindex: u32) -> Result<(), InstallError> {
         self.attached.remove(&ifindex);
+        self.maps.delete_interface(ifindex)?;
         if self.tc != TcBackend::Tcx {
             attach::detach_netlink(ifindex);
         }
@@ -246,10 +296,11 @@ pub fn pinned_interfaces(directory: &Path) -> BTreeSet<u32> {
 pub fn pinned_cgroup_links(directory: &Path) -> Vec<(&'static str, u64)> {
     let names = names(&directory.join(LINKS)).unwrap_or_default();
     CGROUP_PROGRAMS
-        .iter()
+        .into_iter()
+        .chain([GUARD_PROGRAM])
         .flat_map(|program| {
             names.iter().filter_map(move |name| {
-                Some((*program, name.strip_prefix(program)?.strip_prefix('@')?.parse().ok()?))
+                Some((program, name.strip_prefix(program)?.strip_prefix('@')?.parse().ok()?))
             })
         })
         .collect()
@@ -276,7 +327,7 @@ fn inspect(directory: &Path, ebpf: &Ebpf, cgroup: u64, sizes: Sizes) -> Result<S
             return Ok(State::Other(format!("map {name} has another shape")));
         }
     }
-    for name in CGROUP_PROGRAMS.into_iter().chain([EGRESS_PROGRAM]) {
+    for name in object::programs() {
         let Ok(pinned) = ProgramInfo::from_pin(directory.join(PROGRAMS).join(name)) else {
             return Ok(State::Other(format!("program {name} is missing")));
         };
@@ -310,7 +361,7 @@ fn build(plan: &Plan, ebpf: &mut Ebpf, cgroup: u64) -> Result<(), InstallError> 
         let map = ebpf.map(name).and_then(map_data).ok_or(LoadError::Missing(name))?;
         map.pin(&path).map_err(|source| InstallError::Pin { path, source })?;
     }
-    for name in CGROUP_PROGRAMS.into_iter().chain([EGRESS_PROGRAM]) {
+    for name in object::programs() {
         let path = new.join(PROGRAMS).join(name);
         let program = ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
         program.pin(&path).map_err(|source| InstallError::Pin { path, source })?;
@@ -334,13 +385,23 @@ fn build(plan: &Plan, ebpf: &mut Ebpf, cgroup: u64) -> Result<(), InstallError> 
         let link = attach::cgroup(ebpf, name, &plan.cgroup)?;
         pin_link(link, &link_path(&new, name, cgroup))?;
     }
+    let mut maps = Maps::open(&new)?;
     for ifindex in pinned_interfaces(directory) {
         let egress = object::program::<SchedClassifier>(ebpf, EGRESS_PROGRAM)?;
         match attach::egress(egress, ifindex, plan.tc) {
-            Ok(Some(link)) => pin_link(link, &link_path(&new, EGRESS_PROGRAM, ifindex.into()))?,
-            Ok(None) => {}
+            Ok(link) => {
+                if let Some(link) = link {
+                    pin_link(link, &link_path(&new, EGRESS_PROGRAM, ifindex.into()))?;
+                }
+                maps.put_interface(ifindex)?;
+            }
             Err(error) => debug!("not attached again: {error}"),
         }
+    }
+    // After the interfaces: it would judge what tc egress mends there.
+    if maps.config()?.flags & abi::config_flags::STRICT != 0 {
+        let link = attach::guard(object::program(ebpf, GUARD_PROGRAM)?, &plan.cgroup)?;
+        pin_link(link, &link_path(&new, GUARD_PROGRAM, cgroup))?;
     }
     if directory.exists() {
         let old = aside(directory, "old");
@@ -404,7 +465,7 @@ fn aside(directory: &Path, suffix: &str) -> PathBuf {
 fn check_foreign(directory: &Path) -> Result<(), InstallError> {
     let ours = |folder: &str, name: &str| match folder {
         MAPS => object::MAPS.contains(&name),
-        PROGRAMS => CGROUP_PROGRAMS.contains(&name) || name == EGRESS_PROGRAM,
+        PROGRAMS => object::programs().any(|program| program == name),
         _ => name.contains('@'),
     };
     let foreign = |name: String| InstallError::Foreign { directory: directory.into(), name };

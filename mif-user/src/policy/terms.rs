@@ -9,6 +9,7 @@ use mif_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    kernel::attach,
     mode::{Mode, Otherwise},
     pattern::Pattern,
 };
@@ -95,6 +96,11 @@ impl Configured {
 }
 
 impl Policy {
+    /// Whether its cgroup is there: a path may belong to another one now.
+    pub(super) fn is_of_a_cgroup(&self) -> bool {
+        attach::cgroup_id(&self.cgroup).is_ok_and(|id| id == self.cgroup_id)
+    }
+
     pub(super) fn content(&self) -> Content {
         Content::of(&self.groups, self.otherwise)
     }

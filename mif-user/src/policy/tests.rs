@@ -62,11 +62,50 @@ fn the_first_policy_of_the_file_that_fits_counts() {
 fn a_cgroup_takes_its_policy_with_it() {
     let mut policies = policies(Caps::default(), &[("/a/*", "eth1")]);
     assert!(policies.appears("a/b", 2));
-    assert!(policies.gone(2) && !policies.gone(2));
+    assert!(policies.gone(2, Time(1)) && !policies.gone(2, Time(1)));
     assert_eq!(policies.shown(), []);
     // Made again: another cgroup of the same name.
     assert!(policies.appears("a/b", 3));
     assert_eq!(policies.shown(), [row(3, "eth1", 1)]);
+}
+
+#[test]
+fn a_strict_policy_outlives_its_cgroup() {
+    let mut policies = policies(Caps { policies: 3, views: 3 }, &[("/a/*", "eth1")]);
+    let cgroups =
+        |policies: &Policies| -> Vec<_> { policies.removed().map(|r| r.policy.cgroup_id).collect() };
+    for id in [1, 2, 3] {
+        assert!(policies.appears(&format!("a/{id}"), id));
+    }
+    policies.command(3, "eth2");
+    assert!(policies.gone(1, Time(10)) && policies.gone(2, Time(20)) && policies.gone(3, Time(30)));
+    assert_eq!(policies.shown(), []);
+    assert_eq!(cgroups(&policies), [1, 2], "not the one that only preferred");
+    assert_eq!(policies.enforced().map(|policy| policy.view).collect::<Vec<_>>(), [1, 1]);
+    assert!(policies.any_strict());
+    // A cgroup needs the place of the one that has been gone for longer.
+    assert!(policies.appears("a/4", 4) && policies.appears("a/5", 5));
+    assert_eq!(cgroups(&policies), [2]);
+    // After a boot nothing of it is left.
+    let stored = BTreeMap::from([(2, abi::Policy::default())]);
+    policies.removed_are_among(&stored);
+    assert_eq!(cgroups(&policies), [2]);
+    let end = Time(20).after(ORPHANS);
+    assert_eq!(policies.next_deadline(), Some(end));
+    assert!(!policies.expire(Time(end.0 - 1)) && policies.expire(end));
+    assert_eq!((policies.next_deadline(), cgroups(&policies)), (None, vec![]));
+}
+
+#[test]
+fn views_of_cgroups_that_are_gone_are_given_up() {
+    let mut policies = policies(Caps { policies: 8, views: 3 }, &[]);
+    for (id, pvd) in [(1, "eth1"), (2, "eth2"), (3, "eth3")] {
+        let view = policies.view_of(&terms(pvd, Mode::Strict).content()).expect("there are views");
+        let policy = terms(pvd, Mode::Strict).policy(format!("/cg/{id}").into(), id, view, Origin::Config);
+        policies.by_cgroup.insert(id, policy);
+        policies.gone(id, Time(id));
+    }
+    assert_eq!(policies.removed().map(|r| r.policy.cgroup_id).collect::<Vec<_>>(), [2, 3]);
 }
 
 #[test]
@@ -91,9 +130,9 @@ fn what_finds_no_room_waits_for_some() {
     assert_eq!(policies.shown(), [row(1, "eth1", 1), row(2, "eth1", 1)], "those in force stay");
     assert_eq!(policies.without_room(), Some((2, Path::new("/cg/a/3"))));
     assert_eq!(policies.refused(), 2);
-    assert!(policies.gone(1));
+    assert!(policies.gone(1, Time(1)));
     assert_eq!(policies.shown(), [row(2, "eth1", 1), row(3, "eth1", 1)]);
-    assert!(!policies.gone(4), "it had none");
+    assert!(!policies.gone(4, Time(1)), "it had none");
     assert_eq!((policies.without_room(), policies.refused()), (None, 2));
 }
 
@@ -210,7 +249,7 @@ proptest! {
                 Step::Go(id) => {
                     present[id as usize] = false;
                     commanded[id as usize] = false;
-                    policies.gone(id);
+                    policies.gone(id, Time(1));
                 }
                 Step::Command(id) if present[id as usize] => {
                     let has_one = policies.by_cgroup.contains_key(&id);

@@ -12,8 +12,15 @@ const BPF_F_QUERY_EFFECTIVE: u32 = 1;
 const MOST: usize = 64;
 
 /// The hooks that ours are at, by name and `enum bpf_attach_type`.
-pub const HOOKS: [(&str, u32); 6] =
-    [("bind4", 8), ("bind6", 9), ("connect4", 10), ("connect6", 11), ("sendmsg4", 14), ("sendmsg6", 15)];
+pub const HOOKS: [(&str, u32); 7] = [
+    ("guard", 1),
+    ("bind4", 8),
+    ("bind6", 9),
+    ("connect4", 10),
+    ("connect6", 11),
+    ("sendmsg4", 14),
+    ("sendmsg6", 15),
+];
 
 /// The `query` member of `union bpf_attr`, as long as it has been since 4.15.
 #[repr(C)]

@@ -29,8 +29,11 @@ fn pins(global: &Global) -> Check {
         Ok(_) => {
             let hooks = pins::pinned_cgroup_links(directory);
             let interfaces = pins::pinned_interfaces(directory).len();
-            let found =
-                format!("{}: {} socket hooks, egress at {interfaces}", directory.display(), hooks.len());
+            let found = format!(
+                "{}: {} hooks of the cgroup, egress at {interfaces}",
+                directory.display(),
+                hooks.len()
+            );
             if hooks.is_empty() {
                 return Check::warning("pins", found)
                     .remedy("restart the daemon: it attaches what is missing");

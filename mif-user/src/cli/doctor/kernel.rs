@@ -88,9 +88,8 @@ fn bpffs() -> Check {
 fn programs() -> Check {
     match object::load(Sizes::default()) {
         Ok(_) => {
-            let names = object::CGROUP_PROGRAMS.join(", ");
-            let egress = object::EGRESS_PROGRAM;
-            Check::ok("programs", format!("the kernel takes {names}, {egress} and their maps"))
+            let names = object::programs().collect::<Vec<_>>().join(", ");
+            Check::ok("programs", format!("the kernel takes {names} and their maps"))
         }
         Err(error) => Check::missing("programs", format!("the kernel refuses them: {error:#}")).remedy(
             "as root; the kernel needs CONFIG_CGROUP_BPF, CONFIG_NET_CLS_ACT and CONFIG_DEBUG_INFO_BTF, \

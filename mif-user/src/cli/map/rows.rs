@@ -1,6 +1,7 @@
 //! Rows of the maps, with names for their numbers.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     net::{IpAddr, Ipv6Addr},
     path::PathBuf,
@@ -39,6 +40,8 @@ pub enum Rows {
     Decisions(Vec<DecisionRow>),
     /// SOURCE
     Sources(Vec<SourceRow>),
+    /// INTERFACE
+    Interfaces(Vec<InterfaceRow>),
     /// PVD
     Pvds(Vec<PvdRow>),
     /// STATS
@@ -121,6 +124,13 @@ pub struct SourceRow {
     valid_seconds: Option<u64>,
     #[serde(skip)]
     valid: String,
+}
+
+/// INTERFACE.
+#[derive(Debug, Serialize)]
+pub struct InterfaceRow {
+    interface: Option<String>,
+    ifindex: u32,
 }
 
 /// PVD.
@@ -234,6 +244,11 @@ pub fn sources(names: &Names, tables: &Tables, now: Time) -> Rows {
     Rows::Sources(tables.sources.iter().map(row).collect())
 }
 
+pub fn interfaces(names: &Names, interfaces: &BTreeSet<u32>) -> Rows {
+    let row = |&ifindex: &u32| InterfaceRow { interface: names.link(ifindex), ifindex };
+    Rows::Interfaces(interfaces.iter().map(row).collect())
+}
+
 pub fn pvds(names: &Names, tables: &Tables, now: Time) -> Rows {
     let row = |(&index, pvd): (&u32, &abi::Pvd)| {
         let valid = deadline(pvd.valid_until);
@@ -327,6 +342,13 @@ impl Rows {
             }
             Self::Decisions(rows) => decision_table(rows),
             Self::Sources(rows) => source_table(rows),
+            Self::Interfaces(rows) => {
+                let mut table = Table::new(["INTERFACE", "INDEX"]);
+                for row in rows {
+                    table.row([or_nothing(row.interface.as_ref()), row.ifindex.into()]);
+                }
+                table
+            }
             Self::Pvds(rows) => {
                 let mut table = Table::new(["INDEX", "PVD", "INTERFACE", "FLAGS", "VALID"]);
                 for row in rows {

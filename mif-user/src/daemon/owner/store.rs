@@ -11,7 +11,7 @@ use mif_core::{
         tables::{Op, TableStore as _, Tables},
     },
 };
-use tracing::error;
+use tracing::{error, warn};
 
 use super::Owner;
 use crate::kernel::maps::MapsError;
@@ -77,7 +77,7 @@ impl Owner {
         let maps = &mut self.installation.maps;
         let wanted: BTreeMap<u64, abi::Policy> = self
             .policies
-            .iter()
+            .enforced()
             .map(|policy| {
                 let mode = abi::Mode::from(policy.mode) as u32;
                 (policy.cgroup_id, abi::Policy { view: policy.view, mode })
@@ -107,7 +107,7 @@ impl Owner {
     /// CONFIG, as the policies and the host's rules ask for it.
     pub(super) fn store_config(&mut self) -> Result<(), MapsError> {
         let mut flags = 0;
-        if self.policies.iter().next().is_some() {
+        if self.policies.enforced().next().is_some() {
             flags |= config_flags::POLICIES;
         }
         if self.policies.any_strict() {
@@ -131,9 +131,16 @@ impl Owner {
             flags,
             pvds: maps.pvd_places(),
             layout: abi::LAYOUT,
+            netns: self.host.netns_path,
         };
         if maps.config()? != config {
             maps.set_config(config)?;
+        }
+        if !self.policies.any_strict()
+            && let Err(error) = self.installation.set_guard(false)
+        {
+            // It says nothing then, it only costs.
+            warn!("{error}");
         }
         Ok(())
     }

@@ -150,6 +150,7 @@ impl Host {
             mode: Mode::Prefer,
             observe_foreign_rules: true,
             netns_cookie: clock::netns_cookie()?,
+            netns_path: mif_common::abi::NetnsPath::default(),
         };
         let mut owner = Owner::new(
             PvdSet::new(Limits { max_pvds: PLACES - 1 }),

@@ -29,7 +29,7 @@ use mif_user::{
     kernel::{
         attach::TcBackend,
         maps::Raw,
-        object::{CGROUP_PROGRAMS, EGRESS_PROGRAM, Sizes},
+        object::{self, CGROUP_PROGRAMS, Sizes},
         pins::{self, Installation, Plan},
     },
 };
@@ -72,6 +72,7 @@ impl Enforcement {
             flags: 0,
             pvds: sizes.pvds,
             layout: abi::LAYOUT,
+            netns: abi::NetnsPath::default(),
         })?;
         let links = directory.join("links");
         for link in std::fs::read_dir(&links).context("the pinned links")? {
@@ -149,7 +150,7 @@ impl Enforcement {
             let info = ProgramInfo::from_pin(self.program(name)).context("the program is pinned")?;
             Ok((name, RunTime { count: info.run_count(), time: info.run_time() }))
         };
-        CGROUP_PROGRAMS.into_iter().chain([EGRESS_PROGRAM]).map(total).collect()
+        object::programs().map(total).collect()
     }
 }
 
