@@ -28,8 +28,9 @@ pub enum Request {
         /// What happens to what none of them reaches; the mode decides where this is not given.
         #[serde(default)]
         otherwise: Option<Otherwise>,
-        /// How firmly.
-        mode: Mode,
+        /// How firmly; not given: as the policy that the cgroup has, else the default.
+        #[serde(default)]
+        mode: Option<Mode>,
     },
     /// Take the policy from a cgroup.
     Detach {
