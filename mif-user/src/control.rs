@@ -83,10 +83,10 @@ pub struct KernelEvent {
     pub reason: String,
     /// The PvD's id.
     pub pvd: Option<String>,
-    /// The source.
-    pub source: std::net::IpAddr,
-    /// The destination.
-    pub destination: std::net::IpAddr,
+    /// The source, `None` for a socket that has none.
+    pub source: Option<std::net::IpAddr>,
+    /// The destination, `None` at a bind.
+    pub destination: Option<std::net::IpAddr>,
     /// The interface.
     pub interface: Option<String>,
     /// The cgroup whose policy applied.
