@@ -91,7 +91,11 @@ fn pvds() {
         assert!(text.contains("2001:db8:b::10  preferred  yes      forever"), "{text}");
         let pvd = host.run(["pvd", name, "--json"]).json();
         assert_eq!(pvd["index"], json!(2));
-        assert_eq!(pvd["kind"], json!("explicit"), "as the map has it");
+        assert_eq!(
+            pvd["kind"],
+            json!("implicit"),
+            "as the state file has it, which knows better than the map"
+        );
         assert_eq!(pvd["facts"]["sources"][0]["address"], json!("2001:db8:b::10"));
     }
     for (name, message) in [
