@@ -64,7 +64,9 @@ fn another_network_namespace_is_said() {
     let ask = ["explain", "2001:db8:f::80"];
     assert_eq!(host.run(ask).err, "");
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("root");
-    assert!(host.run(ask).err.contains("another network namespace than the daemon's"));
+    let said = host.run(ask);
+    assert!(said.err.contains("another network namespace than the daemon's"), "{}", said.err);
+    assert!(said.out.contains("they leave this network namespace alone"), "{}", said.out);
 }
 
 #[test]
