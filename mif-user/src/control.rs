@@ -28,8 +28,9 @@ pub enum Request {
         /// What happens to what none of them reaches; the mode decides where this is not given.
         #[serde(default)]
         otherwise: Option<Otherwise>,
-        /// How firmly.
-        mode: Mode,
+        /// How firmly; not given: as the policy that the cgroup has, else the default.
+        #[serde(default)]
+        mode: Option<Mode>,
     },
     /// Take the policy from a cgroup.
     Detach {
@@ -82,10 +83,10 @@ pub struct KernelEvent {
     pub reason: String,
     /// The PvD's id.
     pub pvd: Option<String>,
-    /// The source.
-    pub source: std::net::IpAddr,
-    /// The destination.
-    pub destination: std::net::IpAddr,
+    /// The source, `None` for a socket that has none.
+    pub source: Option<std::net::IpAddr>,
+    /// The destination, `None` at a bind.
+    pub destination: Option<std::net::IpAddr>,
     /// The interface.
     pub interface: Option<String>,
     /// The cgroup whose policy applied.

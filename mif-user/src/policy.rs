@@ -28,7 +28,7 @@ mod terms;
 use removed::{Graveyard, ORPHANS};
 
 pub use removed::Removed;
-pub use terms::{Configured, Content, Origin, Policy, Terms, Waiting};
+pub use terms::{Configured, Content, Origin, Policy, Terms, Waiting, Why};
 
 /// Caps on policies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -83,11 +83,39 @@ pub enum PolicyError {
     Keep(PathBuf, io::Error),
 }
 
+/// Counted when a policy finds POLICY full.
+const POLICY_WITHOUT_ROOM: &str = "policy-without-room";
+/// Counted when a policy finds no number for its view.
+const VIEW_WITHOUT_ROOM: &str = "view-without-room";
+
+impl PolicyError {
+    /// The reason to count it by, where more room would help.
+    #[must_use]
+    pub const fn wants_room(&self) -> Option<&'static str> {
+        match self {
+            Self::TooManyPolicies(_) => Some(POLICY_WITHOUT_ROOM),
+            Self::TooManyViews(_) => Some(VIEW_WITHOUT_ROOM),
+            _ => None,
+        }
+    }
+}
+
 /// A configured policy with its view; `None` where there was none left.
 #[derive(Debug)]
 struct Rule {
     configured: Configured,
     view: Option<u32>,
+}
+
+/// A cgroup that fits a configured policy.
+#[derive(Debug)]
+struct Present {
+    /// Its directory.
+    path: PathBuf,
+    /// Its path below the root of cgroup2.
+    below_root: PathBuf,
+    /// The place of the policy in the file.
+    rule: usize,
 }
 
 /// All policies.
@@ -96,8 +124,8 @@ pub struct Policies {
     file: PathBuf,
     caps: Caps,
     rules: Vec<Rule>,
-    /// The cgroups that exist and fit a configured policy: directory, and which.
-    present: BTreeMap<u64, (PathBuf, usize)>,
+    /// The cgroups that exist and fit a configured policy, by id.
+    present: BTreeMap<u64, Present>,
     /// In force, of either origin.
     by_cgroup: BTreeMap<u64, Policy>,
     /// Strict ones of cgroups that are gone.
@@ -105,13 +133,14 @@ pub struct Policies {
     /// The views that the tables hold from the daemon before: what says the same gets the same number, so that no cgroup
     /// looks into another's view while the tables change.
     before: BTreeMap<u32, Content>,
-    /// Cgroups that fit a configured policy and found no room, ever.
+    /// How often a cgroup that fits a configured policy found no room, or lost it to a strict one.
     refused: u64,
 }
 
 impl Policies {
-    /// The policies kept in a state directory; those of cgroups that went while no daemon ran count as gone at `now`. A file that cannot be read is kept aside, and said in the second value; the
-    /// state file has the policies too, so that a cgroup that was confined stays so.
+    /// The policies kept in a state directory; those of cgroups that went while no daemon ran count as gone at `now`. A file
+    /// that cannot be read is kept aside, and said in the second value; the state file has the policies too, so that a cgroup
+    /// that was confined stays so.
     #[must_use]
     pub fn load(state_dir: &Path, caps: Caps, now: Time) -> (Self, Option<String>) {
         let file = state_dir.join("policies.json");
@@ -133,9 +162,10 @@ impl Policies {
             kept.iter().map(|policy| (policy.view, policy.content())).collect();
         for state in state.iter() {
             before.extend(state.policies.iter().map(|policy| (policy.view, policy.content())));
-            before.extend(state.waiting.iter().map(|waiting| (waiting.view, waiting.content())));
-            before
-                .extend(state.removed.iter().map(|removed| (removed.policy.view, removed.policy.content())));
+            let removed = state.removed.iter().map(|removed| &removed.policy);
+            before.extend(removed.map(|policy| (policy.view, policy.content())));
+            let waiting = state.waiting.iter().filter(|waiting| waiting.why != Why::NoView);
+            before.extend(waiting.map(|waiting| (waiting.view, waiting.content())));
         }
         for policy in kept {
             // A cgroup that is gone, or whose path belongs to another one now, has taken its policy with it.
@@ -201,16 +231,33 @@ impl Policies {
         self.enforced().any(|policy| policy.mode == Mode::Strict)
     }
 
-    /// The configured policies that no cgroup has now. One that is not in force at all is not waiting.
+    /// What of the configuration is not in force, and why: policies that no cgroup has now, in the order of the file, then
+    /// cgroups that found no room.
     #[must_use]
     pub fn waiting(&self) -> Vec<Waiting> {
-        let used: BTreeSet<usize> = self.present.values().map(|(_, rule)| *rule).collect();
-        let waits = |(place, rule): (usize, &Rule)| {
-            let view = rule.view.filter(|_| !used.contains(&place))?;
-            let Terms { groups, otherwise, mode } = rule.configured.terms.clone();
-            Some(Waiting { cgroup: rule.configured.cgroup.to_string(), groups, otherwise, mode, view })
+        let used: BTreeSet<usize> = self.present.values().map(|present| present.rule).collect();
+        let fits_any = |rule: &Rule| {
+            self.present.values().any(|present| rule.configured.cgroup.matches(&present.below_root))
         };
-        self.rules.iter().enumerate().filter_map(waits).collect()
+        let waits = |rule: &Rule, cgroup: String, why| {
+            let Terms { groups, otherwise, mode } = rule.configured.terms.clone();
+            let view = rule.view.unwrap_or(abi::DEFAULT_VIEW);
+            Waiting { cgroup, why, groups, otherwise, mode, view }
+        };
+        let rules = self.rules.iter().enumerate().filter_map(|(place, rule)| {
+            let why = match rule.view {
+                None => Why::NoView,
+                Some(_) if used.contains(&place) => return None,
+                Some(_) if fits_any(rule) => Why::EarlierPolicy,
+                Some(_) => Why::NoCgroup,
+            };
+            Some(waits(rule, rule.configured.cgroup.to_string(), why))
+        });
+        let cgroups = self.without_policy().filter_map(|(id, path)| {
+            let rule = self.rules.get(self.present.get(&id)?.rule)?;
+            Some(waits(rule, path.display().to_string(), Why::NoRoom))
+        });
+        rules.chain(cgroups).collect()
     }
 
     /// Cgroups that should have a configured policy and have none, because the tables hold no more: how many, and one of
@@ -222,34 +269,54 @@ impl Policies {
         Some((1 + without.count(), first))
     }
 
-    /// How often a cgroup that fits a configured policy found no room.
+    /// How often a configured policy found no room, by reason.
+    pub fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let without_view = self.rules.iter().filter(|rule| rule.view.is_none()).count() as u64;
+        [(POLICY_WITHOUT_ROOM, self.refused), (VIEW_WITHOUT_ROOM, without_view)]
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+    }
+
+    /// The mode of the policy that a cgroup has, or would have by the configuration; `root` is where cgroup2 is mounted.
     #[must_use]
-    pub const fn refused(&self) -> u64 {
-        self.refused
+    pub fn mode_of(&self, cgroup: &Path, root: &Path) -> Option<Mode> {
+        let (path, id) = identify(cgroup).ok()?;
+        if let Some(policy) = self.by_cgroup.get(&id) {
+            return Some(policy.mode);
+        }
+        // One that has just appeared may not have been told of.
+        let rule = self.rule_of(path.strip_prefix(root).ok()?)?;
+        Some(self.rules.get(rule)?.configured.terms.mode)
+    }
+
+    /// The first configured policy that fits a path below the root of cgroup2.
+    fn rule_of(&self, below_root: &Path) -> Option<usize> {
+        self.rules.iter().position(|rule| rule.configured.cgroup.matches(below_root))
     }
 
     fn without_policy(&self) -> impl Iterator<Item = (u64, &Path)> {
         let has_view = |rule: usize| self.rules.get(rule).is_some_and(|rule| rule.view.is_some());
         self.present
             .iter()
-            .filter(move |(id, (_, rule))| !self.by_cgroup.contains_key(id) && has_view(*rule))
-            .map(|(id, (path, _))| (*id, path.as_path()))
+            .filter(move |(id, present)| !self.by_cgroup.contains_key(id) && has_view(present.rule))
+            .map(|(id, present)| (*id, present.path.as_path()))
     }
 
     /// A cgroup is there: `path` is its directory and `below_root` its path below the root of cgroup2. True if it has a
     /// policy now that it had not.
     pub fn appeared(&mut self, path: &Path, below_root: &Path, id: u64) -> bool {
-        let fits = |rule: &Rule| rule.configured.cgroup.matches(below_root);
-        let Some(rule) = self.rules.iter().position(fits) else { return false };
+        let Some(rule) = self.rule_of(below_root) else { return false };
         // For people and for JSON, which has no other text.
         let path = PathBuf::from(path.to_string_lossy().into_owned());
-        if self.present.insert(id, (path, rule)).is_some() {
+        let present = Present { path, below_root: below_root.to_owned(), rule };
+        if self.present.insert(id, present).is_some() {
             return false;
         }
         self.admit(id)
     }
 
-    /// A cgroup is gone, and its policy with it; a strict one goes on for what its sockets still send. True if it had one, or another cgroup has one now that had found no room.
+    /// A cgroup is gone, and its policy with it; a strict one goes on for what its sockets still send. True if it had one, or
+    /// another cgroup has one now that had found no room.
     pub fn gone(&mut self, id: u64, now: Time) -> bool {
         self.present.remove(&id);
         let Some(policy) = self.by_cgroup.remove(&id) else { return false };
@@ -267,9 +334,10 @@ impl Policies {
         true
     }
 
-    /// Gives room that came free to cgroups that wait for some.
+    /// Gives room that came free to cgroups that wait for some, to strict policies first.
     fn fill(&mut self) {
-        let without: Vec<u64> = self.without_policy().map(|(id, _)| id).collect();
+        let mut without: Vec<u64> = self.without_policy().map(|(id, _)| id).collect();
+        without.sort_by_key(|id| !self.wants_strict(*id));
         for id in without {
             if self.is_full() {
                 break;
@@ -278,18 +346,34 @@ impl Policies {
         }
     }
 
+    /// Whether the configured policy of a present cgroup is strict.
+    fn wants_strict(&self, id: u64) -> bool {
+        let rule = self.present.get(&id).and_then(|present| self.rules.get(present.rule));
+        rule.is_some_and(|rule| rule.configured.terms.mode == Mode::Strict)
+    }
+
+    /// Takes a configured policy that is not strict from its cgroup, to make room for one that is: without a policy the
+    /// cgroup of the first goes on by all PvDs, that of the second would go where it must not. False where there is none.
+    fn displace(&mut self) -> bool {
+        let gives_way = |policy: &&Policy| policy.origin == Origin::Config && policy.mode != Mode::Strict;
+        let Some(id) = self.iter().find(gives_way).map(|policy| policy.cgroup_id) else { return false };
+        self.by_cgroup.remove(&id);
+        self.refused += 1;
+        true
+    }
+
     /// Gives a present cgroup its configured policy, unless it has one.
     fn admit(&mut self, id: u64) -> bool {
-        let Some((path, rule)) = self.present.get(&id) else { return false };
-        let Some(Rule { configured, view: Some(view) }) = self.rules.get(*rule) else { return false };
+        let Some(present) = self.present.get(&id) else { return false };
+        let Some(Rule { configured, view: Some(view) }) = self.rules.get(present.rule) else { return false };
         if self.by_cgroup.contains_key(&id) {
             return false;
         }
-        if self.is_full() {
+        let policy = configured.terms.clone().policy(present.path.clone(), id, *view, Origin::Config);
+        if self.is_full() && !(policy.mode == Mode::Strict && self.displace()) {
             self.refused += 1;
             return false;
         }
-        let policy = configured.terms.clone().policy(path.clone(), id, *view, Origin::Config);
         self.by_cgroup.insert(id, policy);
         self.make_room();
         true

@@ -50,7 +50,7 @@ pub struct State {
     pub pvds: Vec<PvdSnapshot>,
     /// The policies in force.
     pub policies: Vec<Policy>,
-    /// Configured policies that no cgroup has now.
+    /// What of the configured policies is not in force, and why.
     #[serde(default)]
     pub waiting: Vec<Waiting>,
     /// Strict policies of cgroups that are gone, which count for what their sockets still send.

@@ -296,7 +296,8 @@ impl Daemon<'_> {
     ) -> Result<Policy> {
         let group = |group: &&[&str]| group.iter().map(|pvd| pvd.parse()).collect::<Result<Vec<_>, _>>();
         let groups = groups.iter().map(group).collect::<Result<_, _>>()?;
-        let request = Request::Attach { cgroup: cgroup.path().to_owned(), groups, otherwise, mode };
+        let request =
+            Request::Attach { cgroup: cgroup.path().to_owned(), groups, otherwise, mode: Some(mode) };
         Ok(control::change(self.site.state_dir(), &request)?)
     }
 

@@ -138,7 +138,12 @@ impl Machine {
 
     /// The check of this name in `mif doctor --json`: verdict, and what was found with the remedy.
     fn doctor(&self, lacks: Lacks, name: &str) -> Result<(String, String)> {
-        let output = self.run(lacks, &self.lab.site.pins(), &["doctor", "--json"])?;
+        self.doctor_at(&self.lab.site.pins(), lacks, name)
+    }
+
+    /// As [`Self::doctor`], with another pin directory.
+    fn doctor_at(&self, pins: &Path, lacks: Lacks, name: &str) -> Result<(String, String)> {
+        let output = self.run(lacks, pins, &["doctor", "--json"])?;
         let checks: Vec<Value> = serde_json::from_slice(&output.stdout)
             .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
         let check = checks.iter().find(|check| check["check"] == name).context(name.to_owned())?;
@@ -216,8 +221,11 @@ fn without_cgroup2_bpffs_or_btf_it_is_said_and_nothing_is_touched() {
         let place = folder.path().to_str().context("UTF-8")?;
         check_words("daemon", &said, &[place, "is not on a bpf file system", "mount -t bpf"])?;
         ensure!(!no_bpffs.exists(), "{} was made", no_bpffs.display());
+        let (verdict, found) = machine.doctor_at(&no_bpffs, Lacks::Capabilities(&[]), "bpffs")?;
+        ensure!(verdict == "missing", "{verdict}");
+        check_words("doctor", &found, &[place, "is not in a bpf file system", "mount -t bpf"])?;
         let not_mounted = Lacks::Folder(c"/sys/fs");
-        let (verdict, found) = machine.doctor(not_mounted, "bpffs")?;
+        let (verdict, found) = machine.doctor_at(Path::new("/sys/fs/bpf/mif"), not_mounted, "bpffs")?;
         ensure!(verdict == "note", "{verdict}");
         check_words("doctor", &found, &["not mounted at /sys/fs/bpf", "the daemon mounts it"])?;
 

@@ -222,6 +222,19 @@ fn more_policies_than_the_tables_hold() {
         let path = other.path().to_str().context("UTF-8")?;
         let said = scene.site.complains(["policy", "attach", path, "--pvd", "interface=eth1"])?;
         check_words("attach", &said, &["3 cgroups with a policy is the most", "limits.policies"])?;
+        let waits = format!("{}  strict  eth1", units[3].path().display());
+        let words = [
+            waits.as_str(),
+            "no room (limits.policies)",
+            "policy-without-room: 3",
+            "the last policy given by command",
+            "was refused: 3 cgroups with a policy is the most",
+        ];
+        check_words("status", &scene.site.says(["status"])?, &words)?;
+        // To take the place of one needs no room.
+        daemon.attach(&units[0], "interface=eth1", Mode::Strict)?;
+        let said = scene.site.says(["status"])?;
+        ensure!(!said.contains("the last policy given by command"), "{said}");
 
         // Room that comes free is given to who waits for it.
         drop(units.remove(0));
@@ -234,6 +247,40 @@ fn more_policies_than_the_tables_hold() {
         drop(units.remove(0));
         let state = scene.until_confined("the last one", &units.iter().collect::<Vec<_>>())?;
         ensure!(state.problems.is_empty(), "{:?}", state.problems);
+        daemon.stop()
+    });
+}
+
+#[test]
+fn a_mode_is_given_up_only_by_name() {
+    bounded(2 * PATIENCE, || {
+        let scene = Scene::new()?;
+        let (configured, other) = (scene.root.child("configured")?, scene.root.child("other")?);
+        let daemon = scene.site.daemon_configured(&scene.policy("configured", "eth1")?)?;
+        scene.until_confined("the configured one", &[&configured])?;
+        // The cgroup, --mode, the mode that follows, whether it is said that it was kept.
+        for (cgroup, mode, expected, kept) in [
+            (&configured, None, Mode::Strict, true),
+            (&configured, Some("prefer"), Mode::Prefer, false),
+            (&configured, None, Mode::Prefer, false),
+            (&configured, Some("strict"), Mode::Strict, false),
+            (&configured, None, Mode::Strict, true),
+            (&other, None, Mode::Prefer, false),
+            (&other, Some("observe"), Mode::Observe, false),
+            (&other, None, Mode::Observe, true),
+        ] {
+            let path = cgroup.path().to_str().context("UTF-8")?;
+            let mut args = vec!["policy", "attach", path, "--pvd", "interface=eth2"];
+            args.extend(mode.iter().flat_map(|mode| ["--mode", mode]));
+            let output = scene.site.mif(&args)?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            ensure!(output.status.success(), "{args:?}: {said}");
+            ensure!(said.contains("is that of the policy before") == kept, "{args:?}: {said}");
+            let id = cgroup.id()?;
+            let state = scene.site.state()?;
+            let policy = state.policies.iter().find(|policy| policy.cgroup_id == id).context("a policy")?;
+            ensure!(policy.mode == expected, "{args:?}: {policy:?}");
+        }
         daemon.stop()
     });
 }

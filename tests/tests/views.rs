@@ -335,7 +335,9 @@ fn a_policy_that_the_tables_do_not_hold_is_refused_and_in_nobodys_way() {
         )?;
         ensure!(site.enforced()? == before);
         let state = site.state()?;
-        ensure!(state.problems.is_empty() && state.policies.len() == 1, "{state:#?}");
+        ensure!(state.policies.len() == 1 && state.refused["tables-full"] == 1, "{state:#?}");
+        let words = ["the last policy given by command", "DECISION is full", "tables-full: 1"];
+        check_words("status", &site.says(["status"])?, &words)?;
         check(&world, &first, from(b))?;
         check(&world, &second, from(a))?;
         // What comes after it is not held up.
@@ -345,6 +347,7 @@ fn a_policy_that_the_tables_do_not_hold_is_refused_and_in_nobodys_way() {
         check(&world, &first, from(b))?;
         daemon.detach(&first)?;
         daemon.attach(&second, ISP_A.name, Mode::Strict)?;
+        ensure!(site.state()?.problems.is_empty());
         check(&world, &second, from(a))?;
         daemon.stop()
     });

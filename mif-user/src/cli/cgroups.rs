@@ -65,6 +65,12 @@ impl Ancestry {
         Ok(Self { ids })
     }
 
+    /// As if walked.
+    #[cfg(test)]
+    pub fn from_ids(ids: impl Into<Vec<u64>>) -> Self {
+        Self { ids: ids.into() }
+    }
+
     /// From the root down.
     #[must_use]
     pub fn ids(&self) -> &[u64] {

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    Global, USAGE,
+    Global,
     format::counted,
     output::{self, Table},
     reader,
@@ -37,7 +37,7 @@ const STATE_FILES: [&str; 5] = [
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Removes programs, maps and pins, tc filters, routes of mif's own protocol, policies and state. It needs root,
-and that no daemon runs. Without --all it only says what there is to remove.
+and that no daemon runs. Without --all it only says what there is to remove (exit status 0).
 
 Examples:
   systemctl stop mif && mif detach --all"
@@ -55,7 +55,7 @@ pub struct Args {
 pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     if !args.all {
         output::print(&inventory(global)?)?;
-        return Ok(USAGE.into());
+        return Ok(ExitCode::SUCCESS);
     }
     let existed = global.state_dir().exists();
     // No daemon comes up in the middle of this.

@@ -97,7 +97,7 @@ impl Check {
 /// # Errors
 /// When standard output cannot be written; what is wrong with the machine is the report.
 pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
-    let mut checks = kernel::checks();
+    let mut checks = kernel::checks(&global.bpffs());
     checks.extend(installed::checks(global));
     checks.extend(network::checks());
     let report = Report(checks);

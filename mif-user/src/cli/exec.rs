@@ -34,7 +34,8 @@ const BY_SIGNAL: i32 = 128;
 /// Run a command with a policy from its first instruction
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Makes the cgroup mif-exec-PID, gives it the policy, and runs the command in it. The daemon must run. When
+    after_help = "Makes the cgroup mif-exec-PID below --parent, or below the root of cgroup2 (not below that of the shell,
+whose limits it leaves; --parent user.slice keeps those of that slice), gives it the policy, and runs the command in it. The daemon must run. When
 the command has ended, policy and cgroup go. If it left processes behind, they keep both until they
 have ended, and a later `mif exec` cleans up.
 

@@ -21,7 +21,7 @@ use mif_common::{
     decide::{self, Rule, Socket},
 };
 use mif_core::{
-    family::{Family, mapped},
+    family::{self, Family, mapped},
     select::host::HostTables,
 };
 
@@ -33,7 +33,10 @@ use super::{
 };
 use crate::{
     clock,
-    kernel::maps::{Maps, MapsError},
+    kernel::{
+        maps::{Maps, MapsError},
+        pins,
+    },
 };
 
 mod candidates;
@@ -56,14 +59,14 @@ shown in the order in which to try them (RFC 6724 section 6).
 Without --cgroup the answer is for a program started from here.
 
 JSON: for one address an object, for a name and for several addresses a list of them, in order.
-Keys: name, destination, cgroup, rule{view, mode, cgroup, groups, otherwise, foreign_rules}, bound{source,
+Keys: name, destination, cgroup, unseen (null, or why the hooks do not see the process), rule{view, mode, cgroup, groups, otherwise, foreign_rules}, bound{source,
 interface, ifindex}, decision{verdict, pvd, pvd_index, source, interface, ifindex, next_hop, on_link,
 administrator, local, valid_seconds}, choice{group, groups, decided_by{criterion, text},
 candidates[{pvd, pvd_index, source, interface, ifindex, route, next_hop, metric, lost_by}]},
 source_owner{pvd, pvd_index, interface, ifindex, next_hop, on_link_bits, valid_seconds}, bind,
 connect and sendmsg{verdict, reason, text, pvd, pvd_index, source, interface, ifindex}, path{by,
-source, interface, ifindex, next_hop, egress}, kernel_error, before_next{rule, text}. valid_seconds is null
-for ever; choice is null where the state file does not go with the tables; before_next says why this
+source, interface, ifindex, next_hop, egress}, kernel_error, before_next{rule, text}. #7 stands for the PvD of
+index 7 where the state file does not know its name. valid_seconds is null for ever; choice is null where the state file does not go with the tables; before_next says why this
 address stands before the next one.
 
 Examples:
@@ -113,7 +116,7 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         None => cgroups::own(),
     };
     let ifindex = args.interface.as_deref().map(ifindex).transpose()?.unwrap_or(0);
-    let answer = answer(&reader, &targets, cgroup.as_deref(), source, ifindex)?;
+    let answer = answer(&reader, &targets, cgroup.as_deref(), source, ifindex, &global.bpffs())?;
     output::show(&answer, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -129,6 +132,7 @@ fn answer(
     cgroup: Option<&Path>,
     source: Option<Ipv6Addr>,
     ifindex: u32,
+    bpffs: &Path,
 ) -> Result<Answer> {
     let config = reader.maps.config()?;
     if config.netns_cookie == 0 {
@@ -141,22 +145,46 @@ fn answer(
     if !at_home {
         output::note("this is another network namespace than the daemon's: sockets made here are left alone");
     }
+    for target in targets.iter().filter(|target| target.has_zone) {
+        let addresses: Vec<_> =
+            target.addresses.iter().map(|address| family::shown(*address).to_string()).collect();
+        output::note(&format!(
+            "the interface behind the % of {} is not looked at: name it with --interface",
+            addresses.join(", ")
+        ));
+    }
     let ancestry = match cgroup {
         Some(cgroup) => {
             Ancestry::of(cgroup).with_context(|| format!("cannot look at {}", cgroup.display()))?
         }
         None => Ancestry::default(),
     };
+    let unseen = unseen(at_home, &ancestry, &pins::pinned_cgroup_links(bpffs));
     let addresses = targets.iter().flat_map(|target| {
         target.addresses.iter().map(move |destination| (target.name.as_deref(), *destination))
     });
     let mut explained = Vec::new();
     for (name, destination) in addresses {
         let question = Question { destination, cgroup, source, ifindex };
-        explained.push(explain(reader, &config, &ancestry, &question, name, at_home)?);
+        explained.push(explain(reader, &config, &ancestry, &question, name, (at_home, unseen))?);
     }
     let single = matches!(targets, [target] if target.name.is_none());
     Ok(if single { Answer::One(explained) } else { Answer::Several(order::sorted(reader, explained)) })
+}
+
+/// Why the hooks do not see the process that is asked about: they leave other network namespaces alone, and run only for
+/// what is below the cgroup that they are attached to.
+fn unseen(at_home: bool, ancestry: &Ancestry, hooks: &[(&'static str, u64)]) -> Option<&'static str> {
+    let inside = hooks.iter().any(|(_, cgroup)| ancestry.ids().contains(cgroup));
+    if !at_home {
+        Some("they leave this network namespace alone: what follows holds in the daemon's")
+    } else if !inside && !hooks.is_empty() && !ancestry.ids().is_empty() {
+        Some(
+            "they do not see this cgroup, it is not below the one that they are attached to: what follows holds there",
+        )
+    } else {
+        None
+    }
 }
 
 fn explain(
@@ -165,7 +193,7 @@ fn explain(
     ancestry: &Ancestry,
     question: &Question<'_>,
     name: Option<&str>,
-    at_home: bool,
+    (at_home, unseen): (bool, Option<&'static str>),
 ) -> Result<Report> {
     let Reader { maps, names, now, .. } = reader;
     let mut tables = HostTables { now: now.0, ..HostTables::default() };
@@ -206,6 +234,7 @@ fn explain(
             name,
             destination: question.destination,
             cgroup: question.cgroup,
+            unseen,
             source: question.source,
             ifindex: question.ifindex,
             rule,
@@ -244,4 +273,25 @@ fn fetch_source(maps: &Maps, tables: &mut HostTables, view: u32, address: Ipv6Ad
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_the_hooks_see() {
+        let ancestry = Ancestry::from_ids([1, 5, 9]);
+        for (at_home, hooks, expected) in [
+            (true, vec![("connect6", 5)], None),
+            (true, vec![("connect6", 7)], Some("they do not see this cgroup")),
+            (true, vec![], None),
+            (false, vec![("connect6", 5)], Some("they leave this network namespace alone")),
+        ] {
+            let said = unseen(at_home, &ancestry, &hooks);
+            assert_eq!(said.is_some(), expected.is_some(), "{said:?}");
+            assert!(said.zip(expected).is_none_or(|(said, start)| said.starts_with(start)), "{said:?}");
+        }
+        assert_eq!(unseen(true, &Ancestry::default(), &[("connect6", 5)]), None, "nobody knows the cgroup");
+    }
 }

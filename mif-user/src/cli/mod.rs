@@ -53,7 +53,8 @@ pub struct Cli {
 /// What every verb takes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Global {
-    /// Where programs and maps are pinned [default: /sys/fs/bpf/mif]
+    /// Where programs and maps are pinned: counts before `bpffs` of the configuration, which only the daemon reads and
+    /// which names the mount, above the directory `mif` [default: /sys/fs/bpf/mif]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Places")]
     bpffs: Option<PathBuf>,
     /// Where the daemon keeps its state and its control socket [default: /run/mif]

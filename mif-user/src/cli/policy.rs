@@ -7,6 +7,7 @@ use std::{
     process::ExitCode,
 };
 
+use anstyle::Style;
 use anyhow::Result;
 use mif_common::abi;
 use mif_core::{
@@ -18,13 +19,13 @@ use serde::Serialize;
 use super::{
     Global, cgroups,
     names::{NOTHING, Names},
-    output::{self, Cell, Table, WARNING},
+    output::{self, BAD, Cell, Table, WARNING},
     reader::Reader,
 };
 use crate::{
     control::{self, Request},
     mode::{Mode, Otherwise},
-    policy::{Origin, Policy, Waiting},
+    policy::{Origin, Policy, Waiting, Why},
 };
 
 /// Say which cgroup may use which PvDs
@@ -38,7 +39,8 @@ pub(super) enum Verb {
 /// List the policies in force
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Configured policies that wait for their cgroups to appear are listed below those in force.
+    after_help = "Below those in force: configured policies that wait for their cgroups to appear, or of which another one
+of the file counts first, and cgroups for whose configured policy there is no room.
 
 JSON: an array of {cgroup, cgroup_id, mode, view, groups, otherwise, none_now, origin}, of those in
 force. groups is an array of arrays of selectors, in order of preference: a string is the name of an
@@ -61,7 +63,8 @@ pub struct ListArgs {
 #[command(
     after_help = "CGROUP is a directory of cgroup2, or a path below its root as systemd writes it. The daemon must
 run: it alone writes the tables. The policy stays, and counts before one that is configured, until
-it is detached or the cgroup is gone.
+it is detached or the cgroup is gone. It takes the place of the one that the cgroup has, and keeps
+that one's mode unless --mode says otherwise: strict is given up only by name.
 
 A PvD is one of
   eth1                    every PvD of that interface
@@ -106,9 +109,9 @@ pub struct PolicyArgs {
     /// choose among all PvDs
     #[arg(long)]
     pub otherwise: Option<Otherwise>,
-    /// How firmly
-    #[arg(long, default_value = "prefer")]
-    pub mode: Mode,
+    /// How firmly [default: as the policy that the cgroup has, else prefer]
+    #[arg(long)]
+    pub mode: Option<Mode>,
 }
 
 impl PolicyArgs {
@@ -147,8 +150,16 @@ pub(super) fn run(global: &Global, verb: Verb) -> Result<ExitCode> {
         }
         Verb::Attach(AttachArgs { cgroup, policy }) => {
             let cgroup = cgroups::resolve(&cgroup)?;
+            let kept = policy.mode.is_none();
             let request = policy.request(cgroup);
-            report_change("has", &control::change(&global.state_dir(), &request)?)?;
+            let attached = control::change(&global.state_dir(), &request)?;
+            report_change("has", &attached)?;
+            if kept && attached.mode != Mode::default() {
+                output::note(&format!(
+                    "the mode {} is that of the policy before; --mode chooses another one",
+                    attached.mode
+                ));
+            }
         }
         Verb::Detach(DetachArgs { cgroup }) => {
             // One that is gone is named as it was listed.
@@ -255,13 +266,19 @@ pub fn table(rows: &[Row]) -> Table {
     table
 }
 
-/// Configured policies that no cgroup has now, as a table.
+/// What of the configuration is not in force, as a table.
 #[must_use]
 pub fn waiting_table(waiting: &[Waiting]) -> Table {
-    let mut table = Table::new(["WAITING FOR", "MODE", "PVDS", "VIEW"]);
-    for Waiting { cgroup, groups, otherwise, mode, view } in waiting {
+    let mut table = Table::new(["NOT IN FORCE", "MODE", "PVDS", "VIEW", "BECAUSE"]);
+    for Waiting { cgroup, why, groups, otherwise, mode, view } in waiting {
         let groups = groups_text(groups, Some(*otherwise));
-        table.row([cgroup.as_str().into(), (*mode).into(), groups.into(), (*view).into()]);
+        let (view, style) = match why {
+            Why::NoCgroup | Why::EarlierPolicy => ((*view).into(), Style::new()),
+            Why::NoRoom => ((*view).into(), BAD),
+            Why::NoView => (NOTHING.into(), BAD),
+        };
+        let because = Cell::styled(why.text(), style);
+        table.row([cgroup.as_str().into(), (*mode).into(), groups.into(), view, because]);
     }
     table
 }
@@ -360,15 +377,17 @@ mod tests {
     fn what_waits() {
         let waiting = Waiting {
             cgroup: "unit backup-*.service".into(),
+            why: Why::NoCgroup,
             groups: vec![vec!["eth1".into()]],
             otherwise: Otherwise::Refuse,
             mode: Mode::Strict,
             view: 2,
         };
         assert_eq!(
-            plain(waiting_table(&[waiting])),
-            "WAITING FOR            MODE    PVDS  VIEW\n\
-             unit backup-*.service  strict  eth1  2\n"
+            plain(waiting_table(&[waiting.clone(), Waiting { why: Why::NoView, view: 0, ..waiting }])),
+            "NOT IN FORCE           MODE    PVDS  VIEW  BECAUSE\n\
+             unit backup-*.service  strict  eth1  2     no such cgroup now\n\
+             unit backup-*.service  strict  eth1  -     too many different sets of PvDs\n"
         );
     }
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt, process::ExitCode};
 use anyhow::Result;
 use mif_common::abi::{self, PvdIndex, pvd_flags};
 use mif_core::{
-    pvd::{find::find, snapshot::PvdSnapshot},
-    select::{tables::TableStore as _, world::Origin},
+    pvd::{find::find, selector::Kind, snapshot::PvdSnapshot},
+    select::tables::TableStore as _,
     time::Time,
 };
 use serde::Serialize;
@@ -29,7 +29,7 @@ mod details;
   eth0               what is configured on eth0 otherwise
 
 JSON: an array of objects, for one PvD the object alone: index, id, interface, ifindex, kind (explicit,
-implicit, administrator), up, valid_seconds (null: for ever), facts. facts holds what was said and by
+implicit, interface, ipv4, the words that --pvd kind=... takes), up, valid_seconds (null: for ever), facts. facts holds what was said and by
 whom: routers, prefixes, sources, routes, dns_servers, search_list, pref64, encrypted_dns, with deadlines
 in boot-time nanoseconds (18446744073709551615: for ever); it is null where the state file is missing.
 
@@ -118,7 +118,7 @@ fn from_snapshot(names: &Names, snapshot: &PvdSnapshot, now: Time) -> Row {
         id: snapshot.id.clone(),
         interface: names.link(snapshot.ifindex),
         ifindex: snapshot.ifindex,
-        kind: kind(snapshot.key.is_explicit(), snapshot.origin == Origin::Administrator),
+        kind: Kind::of(&snapshot.key).name(),
         up: None,
         valid_seconds: remaining_seconds(snapshot.valid_until, now),
         facts: None,
@@ -126,16 +126,18 @@ fn from_snapshot(names: &Names, snapshot: &PvdSnapshot, now: Time) -> Row {
     }
 }
 
+/// What the map knows of the kind; the state file knows better, IPv4 above all.
 const fn kind(explicit: bool, administrator: bool) -> &'static str {
     match (explicit, administrator) {
-        (true, _) => "explicit",
-        (false, true) => "administrator",
-        (false, false) => "implicit",
+        (true, _) => Kind::Explicit.name(),
+        (false, true) => Kind::Interface.name(),
+        (false, false) => Kind::Implicit.name(),
     }
 }
 
 impl Row {
     fn describe(&mut self, snapshot: &PvdSnapshot) {
+        self.kind = Kind::of(&snapshot.key).name();
         self.up = Some(snapshot.up);
         self.facts = Some(snapshot.clone());
     }

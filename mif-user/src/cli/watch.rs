@@ -24,7 +24,6 @@ use nix::{
 use super::{
     Global,
     format::printable,
-    names::NOTHING,
     output::{self, BAD, FAINT, GOOD, WARNING},
     reader::{self, Reader},
 };
@@ -48,7 +47,7 @@ count the others.
 Without a daemon the kernel's events are read from their ring: each is then seen by one reader only.
 
 JSON: one object a line with one key: kernel {at, hook, reason, pvd, source, destination, interface,
-cgroup, pid, suppressed}, pvd (a change), or tables {at, operations, took}; times in boot-time nanoseconds.
+cgroup, pid, suppressed} (null where there is none), pvd (a change), or tables {at, operations, took}; times in boot-time nanoseconds.
 
 Examples:
   mif watch
@@ -201,17 +200,18 @@ fn kernel_text(event: &KernelEvent) -> String {
         Some(Reason::Applied | Reason::FollowedSource | Reason::Redirected) => GOOD,
         _ => WARNING,
     };
-    let mut line = format!(
-        "{} {} {style}{}{style:#} {} -> {} by {}, PvD {}",
-        at(event.at),
-        event.hook,
-        event.reason,
-        // `::` is a socket without a source.
-        if event.source.is_unspecified() { "any".into() } else { event.source.to_string() },
-        event.destination,
-        event.interface.as_deref().unwrap_or("any interface"),
-        event.pvd.as_deref().unwrap_or(NOTHING),
-    );
+    // A socket without a source; a bind, which has no destination.
+    let source = event.source.map_or_else(|| "any source".into(), |source| source.to_string());
+    let way = event.destination.map_or_else(String::new, |destination| format!(" -> {destination}"));
+    let mut line = format!("{} {} {style}{}{style:#} {source}{way}", at(event.at), event.hook, event.reason);
+    if let Some(interface) = &event.interface {
+        line += &format!(" by {interface}");
+    }
+    if let Some(pvd) = &event.pvd {
+        // What was vetoed is of a PvD that the view does not have.
+        let whose = if event.reason == Reason::Vetoed.name() { "which belongs to PvD" } else { "PvD" };
+        line += &format!(", {whose} {pvd}");
+    }
     if let Some(pid) = event.pid {
         line += &format!(", process {pid}");
     }
@@ -268,7 +268,17 @@ mod tests {
                     reason: 999,
                     ..abi::Event::default()
                 }),
-                "[    0.000000] unknown reason 999 any -> 2001:db8::1 by any interface, PvD -",
+                "[    0.000000] unknown reason 999 any source -> 2001:db8::1",
+            ),
+            (
+                event(abi::Event {
+                    source: address("2001:db8:b::10"),
+                    hook: abi::Hook::Bind6 as u32,
+                    reason: Reason::Vetoed as u32,
+                    pvd: 4,
+                    ..abi::Event::default()
+                }),
+                "[    0.000000] bind6 vetoed 2001:db8:b::10, which belongs to PvD #4",
             ),
             (
                 Notice::Tables { at: 1_000_000, operations: 12, took: 1_500_000 },

@@ -123,7 +123,7 @@ impl Daemon<'_> {
             let first = first.display();
 format!("cgroups without the policy that is configured for them: {count}, such as {first}; the tables hold {most} policies; raise limits.policies and restart the daemon")
         });
-        self.blind.as_deref().map(blind).into_iter().chain(without_room)
+        self.blind.as_deref().map(blind).into_iter().chain(without_room).chain(self.no_room.clone())
     }
 
     /// The first dump is complete: hear again what routers said before this start, then what they said meanwhile.

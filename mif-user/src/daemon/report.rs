@@ -22,6 +22,9 @@ use crate::{
 /// The state file is written at most this often: under a flood of advertisements nobody reads every version.
 const STATE_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Counted when the tables do not hold what follows from a command's policy.
+const TABLES_FULL: &str = "tables-full";
+
 impl Daemon<'_> {
     /// Tells the log and the watchers what changed.
     pub(super) fn tell(&mut self, cause: Time, operations: usize) {
@@ -58,6 +61,7 @@ impl Daemon<'_> {
             }
             Request::Detach { cgroup } => match self.owner.policies.detach(&cgroup) {
                 Ok(policy) => {
+                    self.no_room = None;
                     self.follow(&policy.cgroup, None);
                     self.in_force().map_or(Reply::Policy(policy), Reply::Refused)
                 }
@@ -72,25 +76,45 @@ impl Daemon<'_> {
         cgroup: &Path,
         groups: Groups,
         otherwise: Option<Otherwise>,
-        mode: Mode,
+        mode: Option<Mode>,
     ) -> Result<Reply, String> {
         if let Some(outside) = self.outside(cgroup) {
             return Err(outside);
         }
+        let mode =
+            mode.or_else(|| self.owner.policies.mode_of(cgroup, &self.cgroup_root)).unwrap_or_default();
         let groups = self.owner.resolve(groups).map_err(|error| error.to_string())?;
         let otherwise = Otherwise::of(mode, otherwise).map_err(|error| format!("otherwise: {error}"))?;
         let terms = Terms { groups, otherwise, mode };
-        let attached = self.owner.policies.attach(cgroup, terms).map_err(|error| error.to_string())?;
+        let attached = match self.owner.policies.attach(cgroup, terms) {
+            Ok(attached) => attached,
+            Err(error) => {
+                if let Some(reason) = error.wants_room() {
+                    self.no_room(reason, cgroup, &error.to_string());
+                }
+                return Err(error.to_string());
+            }
+        };
         let policy = attached.policy.clone();
+        self.no_room = None;
         if let Some(error) = self.in_force() {
             if let Err(error) = self.owner.policies.take_back(attached) {
                 warn!("{error}");
             }
             self.in_force();
+            self.no_room(TABLES_FULL, cgroup, &error);
             return Err(error);
         }
         self.follow(&policy.cgroup, Some(policy.cgroup_id));
         Ok(Reply::Policy(policy))
+    }
+
+    /// A command's policy was refused for want of room: that is counted and shown, until a command makes room or finds some.
+    fn no_room(&mut self, reason: &str, cgroup: &Path, error: &str) {
+        *self.refused.entry(reason.to_owned()).or_default() += 1;
+        self.no_room =
+            Some(format!("the last policy given by command, of {}, was refused: {error}", cgroup.display()));
+        self.write_state(clock::now());
     }
 
     /// Tells the task that watches cgroups whose end is of interest.
@@ -134,8 +158,9 @@ impl Daemon<'_> {
         let mut refused = self.refused.clone();
         refused
             .extend(self.owner.set.refused().iter().map(|(reason, count)| (reason.name().to_owned(), count)));
-        let without_room = self.owner.policies.refused();
-        refused.extend((without_room > 0).then(|| ("policy-without-room".to_owned(), without_room)));
+        for (reason, count) in self.owner.policies.refused() {
+            *refused.entry(reason.to_owned()).or_default() += count;
+        }
         let state = State {
             format: FORMAT,
             pid: std::process::id(),

@@ -92,6 +92,10 @@ pub(super) struct Daemon<'a> {
     pub(super) owner: Owner,
     /// The cgroup that the hooks are attached to.
     pub(super) attached_cgroup: PathBuf,
+    /// Where cgroup2 is mounted.
+    pub(super) cgroup_root: PathBuf,
+    /// The command's policy that found no room, and why.
+    pub(super) no_room: Option<String>,
     /// Until its task has it.
     hierarchy: Option<Hierarchy>,
     /// Why cgroups that appear may go unseen.
@@ -184,6 +188,8 @@ impl<'a> Daemon<'a> {
         let mut daemon = Self {
             options,
             attached_cgroup,
+            cgroup_root: root,
+            no_room: None,
             hierarchy: Some(hierarchy),
             blind: None,
             follow: None,

@@ -34,13 +34,17 @@ pub fn notice(event: &Event, names: &impl Names) -> Notice {
         hook: Hook::name(event.hook).into(),
         reason: reason.map_or_else(|| format!("reason {}", event.reason), |reason| reason.name().into()),
         pvd: names.pvd(event.pvd),
-        source: shown(event.source.into()),
-        destination: shown(event.destination.into()),
+        source: specified(event.source),
+        destination: specified(event.destination),
         interface: names.interface(event.ifindex),
         cgroup: names.cgroup(event.cgroup),
         pid: (event.pid != 0).then_some(event.pid),
         suppressed: event.suppressed,
     })
+}
+
+fn specified(address: mif_common::Addr) -> Option<std::net::IpAddr> {
+    (!address.is_unspecified()).then(|| shown(address.into()))
 }
 
 /// The ring, read only while somebody watches: a daemon that nobody watches is not woken by traffic.

@@ -64,18 +64,49 @@ pub struct Configured {
     pub terms: Terms,
 }
 
-/// A configured policy that no cgroup has now.
+/// Why a configured policy waits.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// No cgroup that it is for is there.
+    #[default]
+    NoCgroup,
+    /// Every such cgroup that is there fits an earlier policy of the file too, and that one counts.
+    EarlierPolicy,
+    /// The cgroup is there, but POLICY is full.
+    NoRoom,
+    /// There are more different sets of PvDs than views.
+    NoView,
+}
+
+impl Why {
+    /// In words.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NoCgroup => "no such cgroup now",
+            Self::EarlierPolicy => "an earlier policy of the file counts",
+            Self::NoRoom => "no room (limits.policies)",
+            Self::NoView => "too many different sets of PvDs",
+        }
+    }
+}
+
+/// A configured policy that no cgroup has now, or a cgroup without the one that is configured for it.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Waiting {
-    /// The cgroups that it waits for, as they are configured.
+    /// The cgroups that it waits for, as they are configured; the directory of the one that has no room.
     pub cgroup: String,
+    /// What for.
+    #[serde(default)]
+    pub why: Why,
     /// The PvDs.
     pub groups: Groups,
     /// What happens to what none of them reaches.
     pub otherwise: Otherwise,
     /// How firmly.
     pub mode: Mode,
-    /// The view in the tables.
+    /// The view in the tables; 0 where there was none left.
     pub view: u32,
 }
 

@@ -129,11 +129,43 @@ fn what_finds_no_room_waits_for_some() {
     assert!(!policies.appears("a/3", 3) && !policies.appears("a/4", 4));
     assert_eq!(policies.shown(), [row(1, "eth1", 1), row(2, "eth1", 1)], "those in force stay");
     assert_eq!(policies.without_room(), Some((2, Path::new("/cg/a/3"))));
-    assert_eq!(policies.refused(), 2);
+    assert_eq!(policies.refused().collect::<Vec<_>>(), [("policy-without-room", 2)]);
+    let waiting: Vec<_> =
+        policies.waiting().into_iter().map(|waiting| (waiting.cgroup, waiting.why)).collect();
+    assert_eq!(waiting, [("/cg/a/3".to_owned(), Why::NoRoom), ("/cg/a/4".to_owned(), Why::NoRoom)]);
     assert!(policies.gone(1, Time(1)));
     assert_eq!(policies.shown(), [row(2, "eth1", 1), row(3, "eth1", 1)]);
     assert!(!policies.gone(4, Time(1)), "it had none");
-    assert_eq!((policies.without_room(), policies.refused()), (None, 2));
+    assert_eq!((policies.without_room(), policies.waiting()), (None, vec![]));
+}
+
+#[test]
+fn strict_policies_have_room_before_others() {
+    let mut policies = Policies { caps: Caps { policies: 2, views: 8 }, ..Policies::default() };
+    let prefer =
+        Configured { cgroup: Pattern::path("/b/*").expect("a path"), terms: terms("eth2", Mode::Prefer) };
+    assert!(policies.configure(vec![configured("/a/*", "eth1"), prefer]).is_empty());
+    assert!(policies.appears("b/1", 1) && policies.appears("b/2", 2));
+    assert!(policies.appears("a/3", 3), "in place of one that does not confine");
+    assert_eq!(policies.shown(), [row(2, "eth2", 2), row(3, "eth1", 1)]);
+    assert!(policies.appears("a/4", 4) && !policies.appears("a/5", 5));
+    assert_eq!(policies.shown(), [row(3, "eth1", 1), row(4, "eth1", 1)]);
+    assert!(policies.gone(3, Time(1)));
+    assert_eq!(policies.shown(), [row(4, "eth1", 1), row(5, "eth1", 1)], "also of those that wait");
+    assert!(policies.gone(4, Time(1)));
+    assert_eq!(policies.shown(), [row(1, "eth2", 2), row(5, "eth1", 1)]);
+    // One that a command gave gives way to none.
+    let mut policies = self::policies(Caps { policies: 1, views: 8 }, &[("/a", "eth1")]);
+    policies.command(9, "eth9");
+    assert!(!policies.appears("a", 1));
+}
+
+#[test]
+fn a_policy_behind_an_earlier_one() {
+    let mut policies = policies(Caps::default(), &[("/a/*", "eth1"), ("/*/b", "eth2")]);
+    assert!(policies.appears("a/b", 2));
+    let waiting = policies.waiting();
+    assert_eq!((waiting[0].cgroup.as_str(), waiting[0].why), ("/*/b", Why::EarlierPolicy));
 }
 
 #[test]
@@ -153,8 +185,11 @@ fn more_views_than_there_are_numbers() {
     assert!(policies.appears("d", 4));
     assert_eq!(policies.shown(), [row(4, "eth1", 1)]);
     assert_eq!(policies.without_room(), None);
-    let waiting: Vec<_> = policies.waiting().into_iter().map(|waiting| waiting.cgroup).collect();
-    assert_eq!(waiting, ["/a", "/b"]);
+    assert_eq!(policies.refused().collect::<Vec<_>>(), [("view-without-room", 1)]);
+    let waiting: Vec<_> =
+        policies.waiting().into_iter().map(|waiting| (waiting.cgroup, waiting.why)).collect();
+    let not_there = |path: &str| (path.to_owned(), Why::NoCgroup);
+    assert_eq!(waiting, [not_there("/a"), not_there("/b"), ("/c".to_owned(), Why::NoView)]);
 }
 
 /// A restarted daemon gives what says the same the same number, and no new content the number of another one.

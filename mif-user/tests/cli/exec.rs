@@ -68,7 +68,7 @@ fn the_command_is_in_its_cgroup_from_the_start() {
     let asked = daemon.asked();
     assert!(
         matches!(&asked[..], [
-            Request::Attach { cgroup: attached, groups, otherwise: None, mode: Mode::Strict },
+            Request::Attach { cgroup: attached, groups, otherwise: None, mode: Some(Mode::Strict) },
             Request::Detach { cgroup: detached },
         ] if *attached == cgroup && *detached == cgroup && *groups == [["b".into()]]),
         "{asked:?}"
@@ -181,7 +181,7 @@ fn policies_go_through_the_daemon() {
     let asked = daemon.asked();
     assert!(
         matches!(&asked[..], [
-            Request::Attach { cgroup, groups, otherwise: Some(Otherwise::Refuse), mode: Mode::Strict },
+            Request::Attach { cgroup, groups, otherwise: Some(Otherwise::Refuse), mode: Some(Mode::Strict) },
             Request::Detach { .. },
         ] if *cgroup == host.cgroup && *groups == [vec!["a".into()], vec!["b".into(), "kind=explicit".parse().expect("a selector")]]),
         "{asked:?}"

@@ -410,7 +410,7 @@ fn converse(mut stream: UnixStream, refusal: Option<&str>, notices: &[Notice], l
     let reply = match (&request, refusal) {
         (_, Some(why)) => Reply::Refused(why.into()),
         (Request::Attach { cgroup, groups, otherwise, mode }, None) => {
-            policy(cgroup, groups.clone(), *otherwise, *mode)
+            policy(cgroup, groups.clone(), *otherwise, mode.unwrap_or_default())
         }
         (Request::Detach { cgroup }, None) => policy(cgroup, vec![], None, Mode::Prefer),
         (Request::Watch, None) => Reply::Watching,

@@ -64,7 +64,9 @@ fn another_network_namespace_is_said() {
     let ask = ["explain", "2001:db8:f::80"];
     assert_eq!(host.run(ask).err, "");
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("root");
-    assert!(host.run(ask).err.contains("another network namespace than the daemon's"));
+    let said = host.run(ask);
+    assert!(said.err.contains("another network namespace than the daemon's"), "{}", said.err);
+    assert!(said.out.contains("they leave this network namespace alone"), "{}", said.out);
 }
 
 #[test]
@@ -91,7 +93,11 @@ fn pvds() {
         assert!(text.contains("2001:db8:b::10  preferred  yes      forever"), "{text}");
         let pvd = host.run(["pvd", name, "--json"]).json();
         assert_eq!(pvd["index"], json!(2));
-        assert_eq!(pvd["kind"], json!("explicit"), "as the map has it");
+        assert_eq!(
+            pvd["kind"],
+            json!("implicit"),
+            "as the state file has it, which knows better than the map"
+        );
         assert_eq!(pvd["facts"]["sources"][0]["address"], json!("2001:db8:b::10"));
     }
     for (name, message) in [
@@ -380,7 +386,7 @@ fn detach_leaves_nothing() {
     ip("-6 route add 2001:db8:dead::/48 dev lo proto 201");
     ip("-6 route add 2001:db8:beef::/48 dev lo proto static");
     let inventory = host.run(["detach"]);
-    assert_eq!(inventory.status, Some(2));
+    assert_eq!(inventory.status, Some(0));
     for expected in ["1 route", "state.json", "Nothing was removed"] {
         assert!(inventory.out.contains(expected), "{expected:?} in\n{}", inventory.out);
     }

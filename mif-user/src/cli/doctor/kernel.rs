@@ -21,8 +21,9 @@ const NOT_SEEN: &str = "interfaces chosen with IP_UNICAST_IF and IPV6_UNICAST_IF
 /// The loopback interface's index: every namespace has it.
 const LOOPBACK: u32 = 1;
 
-pub fn checks() -> Vec<Check> {
-    vec![capabilities(), version(), btf(), cgroup2(), bpffs(), programs(), tcx()]
+/// `pins` is the directory of the pins.
+pub fn checks(pins: &Path) -> Vec<Check> {
+    vec![capabilities(), version(), btf(), cgroup2(), bpffs(pins), programs(), tcx()]
 }
 
 fn capabilities() -> Check {
@@ -71,12 +72,17 @@ fn cgroup2() -> Check {
     }
 }
 
-fn bpffs() -> Check {
-    if mounts::is_bpffs(Path::new(BPFFS)) {
-        return Check::ok("bpffs", BPFFS);
+fn bpffs(pins: &Path) -> Check {
+    let place = pins.parent().unwrap_or(pins);
+    if mounts::is_bpffs(place) {
+        return Check::ok("bpffs", place.display().to_string());
     }
     let kernel_has_it = fs::read_to_string("/proc/filesystems")
         .is_ok_and(|all| all.lines().any(|line| line.ends_with("\tbpf")));
+    if kernel_has_it && place != Path::new(BPFFS) {
+        return Check::missing("bpffs", format!("{} is not in a bpf file system", place.display()))
+            .remedy(format!("mount -t bpf bpf {}, or name another place with --bpffs", place.display()));
+    }
     if kernel_has_it {
         return Check::note("bpffs", format!("not mounted at {BPFFS}; the daemon mounts it"));
     }
@@ -109,6 +115,13 @@ fn tcx() -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bpffs_elsewhere() {
+        let check = bpffs(Path::new("/proc/mif"));
+        assert_eq!(check.verdict, super::super::Verdict::Missing);
+        assert!(check.found.starts_with("/proc is not in a bpf file system"), "{}", check.found);
+    }
 
     #[test]
     fn releases() {

@@ -38,6 +38,8 @@ pub(super) struct Asked<'a> {
     pub source: Option<Ipv6Addr>,
     pub ifindex: u32,
     pub rule: Rule,
+    /// Why the hooks do not see the process.
+    pub unseen: Option<&'static str>,
     /// The host's default only observes because of them.
     pub foreign_rules: bool,
 }
@@ -64,6 +66,7 @@ pub struct Report {
     name: Option<String>,
     destination: IpAddr,
     cgroup: Option<PathBuf>,
+    unseen: Option<&'static str>,
     rule: RuleReport,
     bound: Option<Bound>,
     decision: Option<DecisionReport>,
@@ -174,6 +177,7 @@ pub(super) fn build(
         name: asked.name.map(str::to_owned),
         destination: shown(asked.destination),
         cgroup: asked.cgroup.map(Path::to_owned),
+        unseen: asked.unseen,
         rule: RuleReport {
             view: rule.view,
             mode: rule.mode.into(),

@@ -17,6 +17,8 @@ pub(super) struct Target {
     pub name: Option<String>,
     /// Its addresses, those of a name once [`resolve`] has asked for them.
     pub addresses: Vec<Ipv6Addr>,
+    /// It named an interface too (`fe80::1%eth0`).
+    pub has_zone: bool,
 }
 
 /// The arguments as addresses and names.
@@ -27,7 +29,7 @@ pub(super) fn of_addresses(arguments: &[String], source: Option<Ipv6Addr>) -> Re
     let mut targets = Vec::new();
     for argument in arguments {
         let Some(address) = address(argument) else {
-            targets.push(Target { name: Some(argument.clone()), addresses: Vec::new() });
+            targets.push(Target { name: Some(argument.clone()), addresses: Vec::new(), has_zone: false });
             continue;
         };
         if let Some(source) = source
@@ -35,7 +37,7 @@ pub(super) fn of_addresses(arguments: &[String], source: Option<Ipv6Addr>) -> Re
         {
             bail!("{} and {argument} are of two families: no packet has both", shown(source));
         }
-        targets.push(Target { name: None, addresses: vec![address] });
+        targets.push(Target { name: None, addresses: vec![address], has_zone: argument.contains('%') });
     }
     Ok(targets)
 }
@@ -124,10 +126,10 @@ mod tests {
 
     #[test]
     fn names_that_are_none() {
-        let mut targets = [Target { name: Some("a..b".into()), addresses: Vec::new() }];
+        let mut targets = [Target { name: Some("a..b".into()), addresses: Vec::new(), has_zone: false }];
         let error = resolve(&mut targets, None).expect_err("an empty label");
         assert!(error.to_string().starts_with("cannot resolve \"a..b\": "), "{error}");
-        let mut targets = [Target { name: Some("localhost".into()), addresses: Vec::new() }];
+        let mut targets = [Target { name: Some("localhost".into()), addresses: Vec::new(), has_zone: false }];
         let source = "2001:db8::1".parse().expect("a literal");
         match resolve(&mut targets, Some(source)) {
             Ok(()) => {

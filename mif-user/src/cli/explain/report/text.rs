@@ -57,6 +57,9 @@ impl fmt::Display for Report {
         if let Some(cgroup) = &self.cgroup {
             table.field("cgroup", cgroup.display().to_string());
         }
+        if let Some(unseen) = self.unseen {
+            table.field("hooks", Cell::styled(unseen, WARNING));
+        }
         if let Some(bound) = &self.bound {
             table.field("socket", bound.to_string());
         }
@@ -71,7 +74,10 @@ impl fmt::Display for Report {
             table.field_list("candidates", choice.lines());
         }
         if let Some(source) = self.bound.as_ref().and_then(|bound| bound.source) {
-            let owner = self.source_owner.as_ref().map_or_else(|| "no PvD's".into(), SourceReport::to_string);
+            let owner = self
+                .source_owner
+                .as_ref()
+                .map_or_else(|| "in no PvD; is it an address of this host?".into(), SourceReport::to_string);
             table.field("source", format!("{source} is {owner}"));
         }
         if let Some(bind) = self.bind.as_ref().filter(|bind| bind.verdict == REFUSE) {
@@ -141,7 +147,10 @@ impl DecisionReport {
                 Cell::from(format!("{pvd}{whose}: {source}, interface {interface}, {hop}, {valid}"))
             }
             "pass" if self.local => "an address of this host".into(),
-            "pass" => format!("the administrator's routing decides ({pvd})").into(),
+            "pass" => match &self.pvd {
+                Some(pvd) => format!("the administrator's routing decides ({pvd})").into(),
+                None => "the administrator's routing decides: a route that refuses (blackhole, unreachable, prohibit), or one of no PvD".into(),
+            },
             _ => no_decision(),
         }
     }
