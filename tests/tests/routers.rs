@@ -222,7 +222,7 @@ fn what_waits_for_a_dead_router_reaches_no_other() {
         site.wait_for_routers()?;
         let (maps, mut notices) = (site.maps()?, daemon.watch()?);
         until_chosen(&maps, &mut notices, &ISP_A)?;
-        for _ in 0..3 {
+        for _ in 0..2 {
             world.kill(&ISP_A)?;
             world.forget()?;
             let mut storms = Vec::new();
