@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
@@ -9,8 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use aya::{
     maps::{Map, MapData, PerCpuArray},
     programs::{
-        CgroupAttachMode, CgroupSockAddr, CgroupSockAddrAttachType, ProgramInfo,
-        cgroup_sock_addr::CgroupSockAddrLinkId,
+        CgroupAttachMode, CgroupSockAddr, CgroupSockAddrAttachType, ProgramInfo, SchedClassifier,
+        TcAttachType, cgroup_sock_addr::CgroupSockAddrLinkId,
     },
     sys::{Stats, enable_stats},
 };
@@ -114,9 +115,11 @@ impl Enforcement {
             }
         }
         let (installation, interfaces) = (&mut self.installation, &self.interfaces);
-        self.host
-            .run(move || interfaces.iter().try_for_each(|index| installation.detach_interface(*index)))?;
-        Ok(())
+        self.host.run(move || {
+            interfaces.iter().try_for_each(|index| installation.detach_interface(*index))?;
+            interfaces.iter().for_each(|index| wait_until_free(*index));
+            Ok(())
+        })
     }
 
     /// How often the hooks chose for the PvD in use: set source and interface of it.
@@ -158,6 +161,21 @@ impl RunTime {
     /// Nanoseconds of a run; none without runs.
     pub fn each(self) -> Option<f64> {
         (self.count > 0).then(|| self.time.as_nanos() as f64 / self.count as f64)
+    }
+}
+
+/// Between two looks, and looks at most.
+const PAUSE: Duration = Duration::from_millis(1);
+const LOOKS: u32 = 1000;
+
+/// Waits until nothing is attached to the egress of an interface: a link whose pin was removed ends in a worker of the kernel
+/// (`bpf_link_put`), and until then its program cannot be attached there again. Kernels without such links know no delay.
+fn wait_until_free(ifindex: u32) {
+    for _ in 0..LOOKS {
+        match SchedClassifier::query_tcx(ifindex, TcAttachType::Egress) {
+            Ok((_, programs)) if !programs.is_empty() => thread::sleep(PAUSE),
+            _ => return,
+        }
     }
 }
 

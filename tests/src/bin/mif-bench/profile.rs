@@ -14,8 +14,8 @@ use mif_tests::footprint::Folder;
 /// refused where the kernel has lowered `kernel.perf_event_max_sample_rate`, as it does on busy machines.
 const PERIOD: u32 = 200_003;
 
-/// Seconds that are looked at; the work must go on for longer, because the profiler takes some time to begin.
-pub const SECONDS: u32 = 2;
+/// Seconds that are looked at. How long the profiler takes to begin depends on how many kernel programs there are.
+const SECONDS: u32 = 2;
 
 /// What calls the programs: of sockets, of packets.
 const CALLERS: [&str; 3] = ["__cgroup_bpf_run_filter_sock_addr", "tcx_run", "sch_handle_egress"];
@@ -38,27 +38,35 @@ struct Samples {
     locking: u32,
 }
 
-/// Looks at a process while `work` has it work, with perf(1). `None` where there is none.
+/// Looks at a process, with perf(1); `work` has it work for a moment and is called until perf has seen enough. `None` where there is none.
 ///
 /// # Errors
 /// The work failed, or what perf says cannot be read.
-pub fn of(process: u32, programs: &[&str], work: impl FnOnce() -> Result<()>) -> Result<Option<String>> {
+pub fn of(process: u32, programs: &[&str], mut work: impl FnMut() -> Result<()>) -> Result<Option<String>> {
     let folder = Folder::new("profile")?;
     let file = folder.path().join("perf.data");
     let mut record = Command::new("perf");
-    record.args(["record", "--quiet", "--event", "cpu-clock", "--call-graph", "fp", "--count"]);
+    record.args(["record", "--event", "cpu-clock", "--call-graph", "fp", "--count"]);
     record.args([&PERIOD.to_string(), "--pid", &process.to_string(), "--output"]).arg(&file);
     record.args(["--", "sleep", &SECONDS.to_string()]);
-    let mut record = match record.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
+    let mut record = match record.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn() {
         Ok(record) => record,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).context("start perf"),
     };
-    let done = work();
-    let recorded = record.wait().context("wait for perf")?;
+    let mut done = Ok(());
+    while done.is_ok() && record.try_wait().context("wait for perf")?.is_none() {
+        done = work();
+    }
+    let recorded = record.wait_with_output().context("wait for perf")?;
     done?;
+    if recorded.status.success() {
+        return read(&file, programs);
+    }
     // It may not be allowed to.
-    if recorded.success() { read(&file, programs) } else { Ok(None) }
+    let why = String::from_utf8_lossy(&recorded.stderr);
+    let why = why.lines().map(str::trim).find(|line| !line.is_empty() && *line != "Error:");
+    Ok(why.map(|why| format!("no profile: perf says {why}")))
 }
 
 fn read(file: &Path, programs: &[&str]) -> Result<Option<String>> {

@@ -70,7 +70,7 @@ pub fn measure(
             let work = Work { kind, family };
             let mut row = stage.compare(work, plan, progress)?;
             if row.verdict.is_some_and(|verdict| verdict != Verdict::Met) {
-                row.note = stage.profile(work, progress)?.unwrap_or_default();
+                row.note = stage.profile(work, plan, progress)?.unwrap_or_default();
             }
             report.rows.push(row);
         }
@@ -180,9 +180,14 @@ impl Stage {
     }
 
     /// Where the time goes with the hooks on.
-    fn profile(&mut self, Work { kind, family }: Work, progress: &mut Progress) -> Result<Option<String>> {
+    fn profile(
+        &mut self,
+        Work { kind, family }: Work,
+        plan: &Plan,
+        progress: &mut Progress,
+    ) -> Result<Option<String>> {
         progress.step(format!("{}: {}, a profile", self.population, Work { kind, family }.name()));
-        let order = Order { kind, family, bind_device: false, milliseconds: 1000 * (profile::SECONDS + 1) };
+        let order = Order { kind, family, bind_device: false, milliseconds: plan.slice };
         self.mif.on()?;
         let worker = &mut self.plain.worker;
         let programs: Vec<&str> = CGROUP_PROGRAMS.into_iter().chain([EGRESS_PROGRAM]).collect();
