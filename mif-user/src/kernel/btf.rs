@@ -102,8 +102,7 @@ impl<'a> Types<'a> {
             if kind != STRUCT || !self.is(word(head, 0)?, structure) {
                 continue;
             }
-            let members = head[TYPE..].chunks_exact(MEMBER);
-            for found in members {
+            for found in head[TYPE..].as_chunks::<MEMBER>().0 {
                 if !self.is(word(found, 0)?, member) {
                     continue;
                 }
