@@ -60,23 +60,6 @@ pub struct Config {
     pub pvds: u32,
     /// [`LAYOUT`] of the writer.
     pub layout: u32,
-    /// How the guard tells the network namespace of a packet.
-    pub netns: NetnsPath,
-}
-
-/// The way from a packet to the cookie of its network namespace in the running kernel's structures, in octets: before 6.15
-/// programs of type cgroup_skb have no helper that tells. All zero: not known.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
-pub struct NetnsPath {
-    /// `sk` in `struct sk_buff`.
-    pub socket: u16,
-    /// `skc_net` in `struct sock_common`, with which every socket begins.
-    pub netns: u16,
-    /// `net_cookie` in `struct net`.
-    pub cookie: u16,
-    /// Whether the three are known: 1, else 0.
-    pub known: u16,
 }
 
 /// Bits of [`Config::flags`].
@@ -369,6 +352,24 @@ pub struct SocketLayout {
 impl SocketLayout {
     /// Nothing of it is known.
     pub const UNKNOWN: Self = Self { uc_index: 0, pinet6: 0, ucast_oif: 0, sticky_ifindex: 0 };
+}
+
+/// NETNS_PATH, a constant of the guard: the way from a packet to the cookie of its network namespace in the running kernel's
+/// structures, in octets. Before 6.15 programs of type cgroup_skb have no helper that tells.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod, Zeroable)]
+pub struct NetnsPath {
+    /// `sk_buff.sk`
+    pub socket: u32,
+    /// `sock_common.skc_net`, with which every socket begins.
+    pub netns: u32,
+    /// `net.net_cookie`
+    pub cookie: u32,
+}
+
+impl NetnsPath {
+    /// Nothing of it is known.
+    pub const UNKNOWN: Self = Self { socket: 0, netns: 0, cookie: 0 };
 }
 
 /// State of the event gate of one reason on one CPU.

@@ -7,14 +7,14 @@
 use core::{ffi::c_void, mem, ptr};
 
 use aya_ebpf::{
-    EbpfContext as _,
+    EbpfContext as _, Global,
     bindings::__sk_buff,
     helpers::generated::bpf_probe_read_kernel,
     programs::{SkBuffContext, TcContext},
 };
 use mif_common::{
     Reason,
-    abi::{Config, Hook, NO_PVD, config_flags},
+    abi::{Config, Hook, NO_PVD, NetnsPath, config_flags},
     decide::{self, Packet, Rule, Verdict},
 };
 
@@ -24,6 +24,11 @@ use crate::{
     report::{self, Subject},
     tables::{self, Maps, PacketSocket},
 };
+
+/// Written by the loader. Constants for the verifier, which leaves out what they make unreachable: a kernel that lets nobody
+/// read its memory does not get to see that helper.
+#[unsafe(no_mangle)]
+static NETNS_PATH: Global<NetnsPath> = Global::new(NetnsPath::UNKNOWN);
 
 /// A cgroup_skb program drops the packet; the call that sent it says EPERM.
 const DROP: i32 = 0;
@@ -67,8 +72,8 @@ pub fn egress(ctx: &SkBuffContext) -> Option<i32> {
 /// addresses of their own.
 #[inline(always)]
 fn is_served(config: &Config, skb: *const __sk_buff) -> bool {
-    let path = config.netns;
-    if path.known == 0 {
+    let path = NETNS_PATH.load();
+    if path == NetnsPath::UNKNOWN {
         return false;
     }
     // The context that a program of this type is called with is the `struct sk_buff`.
@@ -80,7 +85,7 @@ fn is_served(config: &Config, skb: *const __sk_buff) -> bool {
 
 /// The eight octets at an offset of a structure of the kernel.
 #[inline(always)]
-fn word_at(structure: u64, offset: u16) -> Option<u64> {
+fn word_at(structure: u64, offset: u32) -> Option<u64> {
     let mut value = 0u64;
     let at = (structure + u64::from(offset)) as *const c_void;
     // SAFETY: the buffer lives on this stack and has the length given; an address that is none makes the helper fail.

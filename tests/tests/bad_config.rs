@@ -107,7 +107,7 @@ fn a_policy_of_a_cgroup_that_is_not_there_leaves_the_others_in_force() {
         check_words("the log", &daemon.log()?, &words)?;
         let status = lab.site.says(["status"])?;
         check_words("status", &status, &words)?;
-        check_words("status", &status, &["WAITING FOR", "/later"])?;
+        check_words("status", &status, &["NOT IN FORCE", "/later", "no such cgroup now"])?;
         ensure!(lab.site.state()?.problems.len() == 1, "{:?}", lab.site.state()?.problems);
         let policies = lab.site.enforced()?.policies;
         ensure!(policies.keys().eq([&confined.id()?]), "{policies:?}");

@@ -80,7 +80,7 @@ fn a_cgroup_that_appears_has_its_policy() {
         check_words(
             "policy list",
             &scene.site.says(["policy", "list"])?,
-            &["WAITING FOR", "unit deep@*.service"],
+            &["NOT IN FORCE", "unit deep@*.service", "no such cgroup now"],
         )?;
 
         let later = scene.root.child("backup-1.service")?;

@@ -37,8 +37,6 @@ pub struct HostPolicy {
     pub observe_foreign_rules: bool,
     /// `bpf_get_netns_cookie` of the namespace served.
     pub netns_cookie: u64,
-    /// How the guard finds a packet's.
-    pub netns_path: abi::NetnsPath,
 }
 
 /// What a commit did.

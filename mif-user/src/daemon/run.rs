@@ -30,7 +30,7 @@ use crate::{
     clock::{self, Timer},
     control::{self, Notice, Request},
     kernel::{
-        btf, mounts,
+        mounts,
         pins::{self, Installation, Origin, Plan},
         privileges,
     },
@@ -152,22 +152,14 @@ impl<'a> Daemon<'a> {
                 ));
             }
         }
+        warnings.extend(installation.missing.iter().cloned());
         for warning in &warnings {
             warn!("{warning}");
         }
-        let netns_path = btf::netns_path().unwrap_or_else(|error| {
-            let warning = format!(
-                "strict policies do not hold on interfaces that appear while no daemon runs: {error}"
-            );
-            warn!("{warning}");
-            warnings.push(warning);
-            abi::NetnsPath::default()
-        });
         let host = HostPolicy {
             mode: options.mode,
             observe_foreign_rules: options.observe_foreign_rules,
             netns_cookie: clock::netns_cookie().context("cannot read the network namespace's cookie")?,
-            netns_path,
         };
         let mut set = PvdSet::new(Limits { max_pvds: options.sizes.pvds - 1 });
         set.merge_ipv4(options.merge_ipv4.iter().cloned());

@@ -40,41 +40,46 @@ pub enum BtfError {
     LockedDown,
 }
 
-/// Where the running kernel has what applications choose for their sockets.
-///
-/// # Errors
-/// When the kernel does not say, or the programs may not look.
-pub fn socket_layout() -> Result<SocketLayout, BtfError> {
-    let types = Types::of_the_kernel()?;
-    let sticky = types.offset("ipv6_pinfo", "sticky_pktinfo")?;
-    if types.offset("bpf_sock_addr_kern", "sk")? != 0 {
-        return Err(BtfError::Missing { structure: "bpf_sock_addr_kern", member: "sk at its start" });
-    }
-    Ok(SocketLayout {
-        uc_index: types.offset("inet_sock", "uc_index")?,
-        pinet6: types.offset("inet_sock", "pinet6")?,
-        ucast_oif: types.offset("ipv6_pinfo", "ucast_oif")?,
-        sticky_ifindex: sticky + types.offset("in6_pktinfo", "ipi6_ifindex")?,
-    })
+/// What the programs are told of the running kernel.
+#[derive(Clone, Debug)]
+pub struct Layouts {
+    /// For the socket hooks.
+    pub socket: SocketLayout,
+    /// For the guard.
+    pub netns: NetnsPath,
+    /// What does not work, and why.
+    pub missing: Vec<String>,
 }
 
-/// How the guard gets from a packet to the cookie of its network namespace in the running kernel (5.14 and later).
-///
-/// # Errors
-/// When the kernel does not say, or the programs may not look.
-pub fn netns_path() -> Result<NetnsPath, BtfError> {
-    let types = Types::of_the_kernel()?;
-    let short = |structure, member| {
-        let offset = types.offset(structure, member)?;
-        u16::try_from(offset).map_err(|_| BtfError::Missing { structure, member })
-    };
-    Ok(NetnsPath {
-        socket: short("sk_buff", "sk")?,
-        netns: short("sock_common", "skc_net")?,
-        cookie: short("net", "net_cookie")?,
-        known: 1,
-    })
+impl Layouts {
+    /// As the running kernel describes itself. What is not known does without.
+    #[must_use]
+    pub fn of_the_kernel() -> Self {
+        let mut layouts =
+            Self { socket: SocketLayout::UNKNOWN, netns: NetnsPath::UNKNOWN, missing: Vec::new() };
+        let types = match Types::of_the_kernel() {
+            Ok(types) => types,
+            Err(error) => {
+                layouts.missing = vec![format!("{SOCKET}: {error}"), format!("{GUARD}: {error}")];
+                return layouts;
+            }
+        };
+        match types.socket_layout() {
+            Ok(socket) => layouts.socket = socket,
+            Err(error) => layouts.missing.push(format!("{SOCKET}: {error}")),
+        }
+        match types.netns_path() {
+            Ok(netns) => layouts.netns = netns,
+            Err(error) => layouts.missing.push(format!("{GUARD}: {error}")),
+        }
+        layouts
+    }
 }
+
+/// What is lost without [`SocketLayout`].
+const SOCKET: &str = "what applications choose with IP_UNICAST_IF and IPV6_UNICAST_IF is not seen";
+/// What is lost without [`NetnsPath`].
+const GUARD: &str = "strict policies do not hold on interfaces that appear while no daemon runs";
 
 /// The types, and where each begins.
 struct Types {
@@ -112,6 +117,29 @@ impl Types {
         types.places = places;
         types.strings = strings;
         Some(types)
+    }
+
+    /// Where applications' choices for their sockets are.
+    fn socket_layout(&self) -> Result<SocketLayout, BtfError> {
+        let sticky = self.offset("ipv6_pinfo", "sticky_pktinfo")?;
+        if self.offset("bpf_sock_addr_kern", "sk")? != 0 {
+            return Err(BtfError::Missing { structure: "bpf_sock_addr_kern", member: "sk at its start" });
+        }
+        Ok(SocketLayout {
+            uc_index: self.offset("inet_sock", "uc_index")?,
+            pinet6: self.offset("inet_sock", "pinet6")?,
+            ucast_oif: self.offset("ipv6_pinfo", "ucast_oif")?,
+            sticky_ifindex: sticky + self.offset("in6_pktinfo", "ipi6_ifindex")?,
+        })
+    }
+
+    /// How the guard gets from a packet to the cookie of its network namespace (5.14 and later).
+    fn netns_path(&self) -> Result<NetnsPath, BtfError> {
+        Ok(NetnsPath {
+            socket: self.offset("sk_buff", "sk")?,
+            netns: self.offset("sock_common", "skc_net")?,
+            cookie: self.offset("net", "net_cookie")?,
+        })
     }
 
     /// The octets from the start of a structure to a member of it, also one of a union without a name in it.

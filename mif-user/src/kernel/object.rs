@@ -4,10 +4,9 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{CgroupSkb, CgroupSockAddr, ProgramInfo, SchedClassifier},
 };
-use mif_common::{abi::SocketLayout, limits, reason};
-use tracing::warn;
+use mif_common::{limits, reason};
 
-use super::{btf, maps::Raw};
+use super::{btf::Layouts, maps::Raw};
 
 /// The object that `build.rs` compiled.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("MIF_EBPF_OBJECT"));
@@ -78,14 +77,11 @@ pub enum LoadError {
 ///
 /// # Errors
 /// When the kernel lacks a feature, memory or the privilege.
-pub fn load(sizes: Sizes) -> Result<Ebpf, LoadError> {
-    let layout = btf::socket_layout().unwrap_or_else(|error| {
-        warn!("what applications choose with IP_UNICAST_IF and IPV6_UNICAST_IF is not seen: {error}");
-        SocketLayout::UNKNOWN
-    });
-    let layout = Raw(layout);
+pub fn load(sizes: Sizes, layouts: &Layouts) -> Result<Ebpf, LoadError> {
+    let (socket, netns) = (Raw(layouts.socket), Raw(layouts.netns));
     let mut ebpf = EbpfLoader::new()
-        .override_global("SOCKET_LAYOUT", &layout, true)
+        .override_global("SOCKET_LAYOUT", &socket, true)
+        .override_global("NETNS_PATH", &netns, true)
         .map_max_entries("PVD", sizes.pvds)
         .map_max_entries("STATS", sizes.pvds.saturating_mul(reason::COUNT))
         .map_max_entries("SOURCE", sizes.sources)

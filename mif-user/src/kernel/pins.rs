@@ -31,6 +31,7 @@ use tracing::{debug, warn};
 
 use super::{
     attach::{self, AttachError, TcBackend},
+    btf::Layouts,
     maps::{Maps, MapsError},
     object::{self, CGROUP_PROGRAMS, EGRESS_PROGRAM, GUARD_PROGRAM, LoadError, Sizes},
 };
@@ -133,6 +134,8 @@ pub struct Installation {
     pub maps: Maps,
     /// How it came to be.
     pub origin: Origin,
+    /// What does not work on this kernel, and why.
+    pub missing: Vec<String>,
 }
 
 impl Installation {
@@ -142,7 +145,8 @@ impl Installation {
     /// When bpffs holds foreign pins, or the kernel refuses; what was installed before is then still in force.
     pub fn start(plan: &Plan) -> Result<Self, InstallError> {
         let directory = &plan.directory;
-        let mut ebpf = object::load(plan.sizes)?;
+        let layouts = Layouts::of_the_kernel();
+        let mut ebpf = object::load(plan.sizes, &layouts)?;
         let cgroup = attach::cgroup_id(&plan.cgroup).map_err(io_error("look at", &plan.cgroup))?;
         // A replacement that was cut off between its two renames: the old installation is the one in force.
         if !directory.exists() && aside(directory, "old").exists() {
@@ -177,6 +181,7 @@ impl Installation {
             guard_link,
             maps,
             origin,
+            missing: layouts.missing,
         };
         installation.attached = installation.verified_interfaces();
         Ok(installation)

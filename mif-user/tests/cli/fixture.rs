@@ -290,7 +290,6 @@ pub fn two_pvds(host: &Host) -> Installation {
         flags: abi::config_flags::POLICIES | abi::config_flags::STRICT,
         pvds: maps.pvd_places(),
         layout: abi::LAYOUT,
-        netns: abi::NetnsPath::default(),
     })
     .expect("written");
     state(host, cgroup_id).write(&host.state_dir).expect("written");

@@ -7,6 +7,7 @@ use aya::programs::{SchedClassifier, TcAttachType};
 use super::Check;
 use crate::kernel::{
     btf,
+    btf::Layouts,
     mounts::{self, BPFFS},
     object::{self, Sizes},
     privileges,
@@ -16,8 +17,6 @@ use crate::kernel::{
 const OLDEST_KERNEL: (u32, u32) = (6, 1);
 /// TCX links (`BPF_TCX_EGRESS`).
 const TCX_KERNEL: (u32, u32) = (6, 6);
-/// What the hooks cannot know without the types.
-const NOT_SEEN: &str = "interfaces chosen with IP_UNICAST_IF and IPV6_UNICAST_IF are not seen";
 /// The loopback interface's index: every namespace has it.
 const LOOPBACK: u32 = 1;
 
@@ -55,14 +54,16 @@ fn btf() -> Check {
         // Whether it hinders, the check of the programs says.
         return Check::warning(
             "BTF",
-            format!("no {}; the kernel may refuse the programs, and {NOT_SEEN}", btf::VMLINUX),
+            format!(
+                "no {}; the kernel may refuse the programs, and {}",
+                btf::VMLINUX,
+                Layouts::of_the_kernel().missing.join("; ")
+            ),
         )
         .remedy("boot a kernel with CONFIG_DEBUG_INFO_BTF=y");
     }
-    match btf::socket_layout() {
-        Ok(_) => Check::ok("BTF", btf::VMLINUX),
-        Err(error) => Check::note("BTF", format!("{error}; {NOT_SEEN}")),
-    }
+    let missing = Layouts::of_the_kernel().missing;
+    if missing.is_empty() { Check::ok("BTF", btf::VMLINUX) } else { Check::note("BTF", missing.join("; ")) }
 }
 
 fn cgroup2() -> Check {
@@ -92,7 +93,7 @@ fn bpffs(pins: &Path) -> Check {
 
 /// Loads the programs: that tells whether the kernel has their types, maps and helpers, whatever its version says.
 fn programs() -> Check {
-    match object::load(Sizes::default()) {
+    match object::load(Sizes::default(), &Layouts::of_the_kernel()) {
         Ok(_) => {
             let names = object::programs().collect::<Vec<_>>().join(", ");
             Check::ok("programs", format!("the kernel takes {names} and their maps"))

@@ -131,7 +131,6 @@ impl Owner {
             flags,
             pvds: maps.pvd_places(),
             layout: abi::LAYOUT,
-            netns: self.host.netns_path,
         };
         if maps.config()? != config {
             maps.set_config(config)?;

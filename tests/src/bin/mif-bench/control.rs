@@ -29,6 +29,7 @@ use mif_user::{
     daemon::owner::{HostPolicy, Owner},
     kernel::{
         attach::TcBackend,
+        btf::Layouts,
         maps::Maps,
         object::{self, Sizes},
         pins,
@@ -83,7 +84,7 @@ pub fn measure(plan: &Plan, progress: &mut Progress, report: &mut Report) -> Res
         progress.step("loading the programs");
         let mut row = Row::new("programs loaded and verified, ms", "all hooks");
         let load = |_| {
-            let (loaded, took) = timed(|| object::load(host.plan.sizes));
+            let (loaded, took) = timed(|| object::load(host.plan.sizes, &Layouts::of_the_kernel()));
             loaded.map(|_| milliseconds(took))
         };
         row.mif = Figure::of((0..LOADS).map(load).collect::<Result<Vec<_>, _>>()?);
@@ -150,7 +151,6 @@ impl Host {
             mode: Mode::Prefer,
             observe_foreign_rules: true,
             netns_cookie: clock::netns_cookie()?,
-            netns_path: mif_common::abi::NetnsPath::default(),
         };
         let mut owner = Owner::new(
             PvdSet::new(Limits { max_pvds: PLACES - 1 }),

@@ -73,7 +73,6 @@ impl Enforcement {
             flags: 0,
             pvds: sizes.pvds,
             layout: abi::LAYOUT,
-            netns: abi::NetnsPath::default(),
         })?;
         let links = directory.join("links");
         for link in std::fs::read_dir(&links).context("the pinned links")? {
