@@ -251,7 +251,7 @@ fn what_follows_the_last_group() {
         let said = site.complains([
             "policy",
             "attach",
-            refuse.path().to_str().context("UTF-8")?,
+            kernel.path().to_str().context("UTF-8")?,
             "--pvd",
             ISP_B.name,
             "--otherwise",

@@ -110,6 +110,28 @@ pub struct Address {
     pub preferred_until: Deadline,
 }
 
+impl Address {
+    /// An address of which nothing else is said, valid for ever.
+    #[must_use]
+    pub const fn new(ifindex: u32, address: Ipv6Addr, prefix_len: u8) -> Self {
+        Self {
+            ifindex,
+            address,
+            prefix_len,
+            peer: None,
+            tentative: false,
+            optimistic: false,
+            dad_failed: false,
+            deprecated: false,
+            temporary: false,
+            secondary: false,
+            permanent: false,
+            valid_until: Deadline::NEVER,
+            preferred_until: Deadline::NEVER,
+        }
+    }
+}
+
 /// A route of the kernel, of any table that the main lookup reaches (main and local are; tables behind foreign rules are not).
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct KernelRoute {

@@ -118,21 +118,7 @@ pub(super) fn loopback() -> Link {
 
 /// An autoconfigured /64 address, valid for ever.
 pub(super) fn address(ifindex: u32, text: &str) -> Address {
-    Address {
-        ifindex,
-        address: ip(text),
-        prefix_len: 64,
-        peer: None,
-        tentative: false,
-        optimistic: false,
-        dad_failed: false,
-        deprecated: false,
-        temporary: false,
-        secondary: false,
-        permanent: false,
-        valid_until: Deadline::NEVER,
-        preferred_until: Deadline::NEVER,
-    }
+    Address::new(ifindex, ip(text), 64)
 }
 
 /// An IPv4 address set by hand, with its subnet's length.

@@ -134,19 +134,8 @@ mod tests {
 
     fn address(ifindex: u32) -> Event {
         Event::Address(Address {
-            ifindex,
-            address: "2001:db8::1".parse().expect("a literal"),
-            prefix_len: 64,
-            peer: None,
-            tentative: false,
-            optimistic: false,
-            dad_failed: false,
-            deprecated: false,
-            temporary: false,
-            secondary: false,
             permanent: true,
-            valid_until: Deadline::NEVER,
-            preferred_until: Deadline::NEVER,
+            ..Address::new(ifindex, "2001:db8::1".parse().expect("a literal"), 64)
         })
     }
 

@@ -16,7 +16,6 @@ use mif_core::{
         compile, diff,
         tables::{Op, TableStore as _, Tables},
     },
-    time::Deadline,
     wire::{ChecksumMode, PacketMeta, RouterAdvertisement},
 };
 use mif_tests::{
@@ -223,21 +222,7 @@ impl Host {
 
 /// An address as the kernel makes it from a router's prefix.
 fn address(ifindex: u32, router: Router) -> Address {
-    Address {
-        ifindex,
-        address: router.host(),
-        prefix_len: 64,
-        peer: None,
-        tentative: false,
-        optimistic: false,
-        dad_failed: false,
-        deprecated: false,
-        temporary: false,
-        secondary: false,
-        permanent: false,
-        valid_until: Deadline::NEVER,
-        preferred_until: Deadline::NEVER,
-    }
+    Address::new(ifindex, router.host(), 64)
 }
 
 /// Where the time goes.

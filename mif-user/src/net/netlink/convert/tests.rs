@@ -98,19 +98,9 @@ fn address_message(flags: AddressFlags, valid: u32, preferred: u32) -> AddressMe
 #[test]
 fn addresses() {
     let plain = Address {
-        ifindex: 7,
-        address: ip("2001:db8::7"),
-        prefix_len: 64,
-        peer: None,
-        tentative: false,
-        optimistic: false,
-        dad_failed: false,
-        deprecated: false,
-        temporary: false,
-        secondary: false,
-        permanent: false,
         valid_until: after(3600),
         preferred_until: after(1800),
+        ..Address::new(7, ip("2001:db8::7"), 64)
     };
     let never = Deadline::NEVER;
     let (tentative, optimistic) = (AddressFlags::Tentative, AddressFlags::Optimistic);
