@@ -62,9 +62,10 @@ const AF_PACKET: u32 = 17;
 const AF_INET: u32 = 2;
 /// `linux/socket.h`
 const AF_INET6: u32 = 10;
-/// `skb->tc_index` of a packet that was redirected and comes by again, at its new interface or at the same one (a redirect
-/// goes through `dev_queue_xmit`). Only traffic control uses the field (tcindex).
-const REPAIRED: u32 = 0x6d66;
+/// Tells in `skb->tc_index` that the packet was judged at an interface, or sent there; its index is in the other bits. Only
+/// traffic control uses the field (tcindex), and a tunnel leaves it as it is with what it puts around the packet
+/// (`skb_scrub_packet`).
+const JUDGED: u32 = 1 << 15;
 /// `bpf_redirect_neigh` and `bpf_skb_change_head` define no flag.
 const NO_FLAGS: u64 = 0;
 
@@ -135,11 +136,13 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
             (*skb).vlan_present,
         )
     };
-    // A tagged packet comes from a VLAN device above this one, which had its own look. A packet that was redirected keeps
-    // its mark all the way down such a stack.
-    if vlan_present != 0 || tc_index == REPAIRED {
+    // A tagged packet comes from a VLAN device above this one, which had its own look. One that was redirected to this interface
+    // comes by again (a redirect goes through `dev_queue_xmit`).
+    if vlan_present != 0 || tc_index == mark(ifindex) {
         return None;
     }
+    // The packet comes from a device above this one: it is what a tunnel made around another, or went down a stack.
+    let comes_down = tc_index & JUDGED != 0;
     let bytes = u64::from(len);
     if config.flags & config_flags::STRICT != 0 && is_bare_frame(skb) && !may_leave(skb, ifindex) {
         report::count(Reason::Vetoed, NO_PVD, bytes);
@@ -153,7 +156,9 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
         report::count(Reason::Forwarded, NO_PVD, bytes);
         return None;
     }
-    let addresses = if ipv4 { addresses::<Ipv4>(ctx, len) } else { addresses::<Ipv6>(ctx, len) };
+    let strict = config.flags & config_flags::STRICT != 0;
+    let addresses =
+        if ipv4 { addresses::<Ipv4>(ctx, len, strict) } else { addresses::<Ipv6>(ctx, len, strict) };
     let Some([source, destination]) = addresses else {
         report::count(Reason::Malformed, NO_PVD, bytes);
         return None;
@@ -179,7 +184,7 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
             cookie::rule(ctx, ipv4, &source, &destination)
         };
         let found = found.unwrap_or_else(|| Rule::of(&Maps, config, &destination, &PacketSocket(ctx)));
-        if !found.pinned() || !tunnel::is_around_another(ctx, ipv4) {
+        if !found.pinned() || !(comes_down || tunnel::is_around_another(ctx, ipv4)) {
             rule = found;
         }
         rule
@@ -195,6 +200,10 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
         Verdict::Pass => {
             // Every packet comes by here: an event for each would tell nothing.
             report::count(outcome.reason, outcome.pvd, bytes);
+            if rule.pinned() {
+                // SAFETY: the context is valid for the program's run; the field is writable.
+                unsafe { (*skb).tc_index = mark(ifindex) };
+            }
             None
         }
         // The kernel's own is in no cgroup that could be pinned: its socket is as old as the namespace.
@@ -206,6 +215,8 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
             report::outcome(&outcome, &rule, &subject, bytes);
             Some(TC_ACT_SHOT)
         }
+        // Down a stack of devices it still has the source of the upper one, where it has been.
+        Verdict::Apply if comes_down && tc_index == mark(outcome.ifindex) => None,
         Verdict::Apply => {
             if matches!(outcome.reason, Reason::NextHop) {
                 // Every packet of a shared link: counted only, like those that pass.
@@ -217,10 +228,16 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
                 return Some(send_readdressed(ctx, ipv4, &source, &outcome));
             }
             // SAFETY: the context is valid for the program's run; the field is writable.
-            unsafe { (*skb).tc_index = REPAIRED };
+            unsafe { (*skb).tc_index = mark(outcome.ifindex) };
             Some(redirect(ctx, ipv4, &source, &outcome))
         }
     }
+}
+
+/// What `skb->tc_index` says of a packet that was judged at this interface or sent there.
+#[inline(always)]
+const fn mark(ifindex: u32) -> u32 {
+    JUDGED | ifindex & (JUDGED - 1)
 }
 
 /// Whether a packet(7) socket sent this: then not even the protocol is the kernel's word.
@@ -278,10 +295,11 @@ fn policy_of_cgroup(skb: *mut __sk_buff, mode: u32, view: *mut u32) -> u64 {
 }
 
 /// Source and destination, wherever the network header is (tunnels have no link-layer header).
+/// Where a strict policy exists the kernel is asked for it: a raw socket can write what looks like an Ethernet header.
 #[inline(always)]
-fn addresses<H: Header>(ctx: &TcContext, len: u32) -> Option<[Addr; 2]> {
-    let pair = in_ethernet::<H>(ctx, len).or_else(|| load::<H::Pair>(ctx, H::SOURCE_OFFSET));
-    pair.map(H::addresses)
+fn addresses<H: Header>(ctx: &TcContext, len: u32, strict: bool) -> Option<[Addr; 2]> {
+    let seen = if strict { None } else { in_ethernet::<H>(ctx, len) };
+    seen.or_else(|| load::<H::Pair>(ctx, H::SOURCE_OFFSET)).map(H::addresses)
 }
 
 /// The addresses behind an Ethernet header, read straight from the packet, which spares a helper call and its checks.
@@ -327,7 +345,7 @@ fn send_readdressed(ctx: &TcContext, ipv4: bool, source: &Addr, outcome: &Outcom
         return TC_ACT_SHOT;
     }
     // SAFETY: the context is valid for the program's run; the field is writable.
-    unsafe { (*ctx.as_ptr().cast::<__sk_buff>()).tc_index = REPAIRED };
+    unsafe { (*ctx.as_ptr().cast::<__sk_buff>()).tc_index = mark(outcome.ifindex) };
     redirect(ctx, ipv4, &outcome.source, outcome)
 }
 

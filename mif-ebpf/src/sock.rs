@@ -175,11 +175,17 @@ fn release(ctx: &SockAddrContext, socket: &Socket, noted: bool) {
 /// interface of another* for whoever comes after us.
 #[inline(always)]
 fn apply(ctx: &SockAddrContext, rule: &Rule, socket: &Socket, noted: bool, outcome: &mut Outcome) {
+    // The kernel lets nobody without CAP_NET_RAW exchange an interface (`sock_bindtoindex_locked`): then the source stays too.
+    let exchanged = outcome.ifindex != 0 && socket.ifindex != 0;
+    if exchanged && !set_interface(ctx, outcome.ifindex) {
+        *outcome = rule.failed(Reason::DeviceFailed, outcome.pvd);
+        return;
+    }
     if !outcome.source.is_unspecified() && !family::bind(ctx, outcome.source) {
         *outcome = rule.failed(Reason::BindFailed, outcome.pvd);
         return;
     }
-    if outcome.ifindex != 0 && !set_interface(ctx, outcome.ifindex) {
+    if outcome.ifindex != 0 && !exchanged && !set_interface(ctx, outcome.ifindex) {
         if rule.strict() {
             *outcome = rule.failed(Reason::DeviceFailed, outcome.pvd);
             return;

@@ -28,9 +28,8 @@ const GRE: u8 = 47;
 const L2TP: u8 = 115;
 /// and the extension header in which ip6tnl puts its encapsulation limit (RFC 2473 §4.1.1).
 const DESTINATION_OPTIONS: u8 = 60;
-/// Octets of an IPv6 header and of the smallest extension header.
+/// Octets of an IPv6 header.
 const IPV6_HEADER: u32 = 40;
-const EXTENSION_HEADER: u32 = 8;
 /// Where the next header stands in the IPv6 header, and protocol and fragment offset in the IPv4 header.
 const NEXT_HEADER: u32 = 6;
 const PROTOCOL: u32 = 9;
@@ -38,9 +37,10 @@ const FRAGMENT: u32 = 6;
 /// "More fragments" is not part of it.
 const FRAGMENT_OFFSET_BITS: u16 = 0x1fff;
 
-/// Whether the packet is a tunnel's, around one of its socket. Sockets of these kinds make packets of their own protocol and port
-/// alone, so that no process can pretend it. With raw sockets one could, so the packets of theirs go as the cgroup may; and so do
-/// those of IPsec, which has no device that the inner packet was judged at.
+/// Whether the packet is a tunnel's, around one of its socket, although nothing marks it as judged (WireGuard clears the mark,
+/// `wg_reset_packet`). Sockets of these kinds make packets of their own protocol alone, so that no process can pretend it. With raw
+/// sockets one could, and with a datagram socket that changes its port while it holds a datagram back (UDP_CORK), so theirs go as
+/// the cgroup may; and so do those of IPsec, which has no device that the inner packet was judged at.
 #[inline(always)]
 pub fn is_around_another(ctx: &TcContext, ipv4: bool) -> bool {
     // SAFETY: the context is valid for the program's run; the helper takes a socket that is not null and returns one that
@@ -58,32 +58,27 @@ pub fn is_around_another(ctx: &TcContext, ipv4: bool) -> bool {
         return false;
     }
     match transport(ctx, ipv4) {
-        Some((IPV4 | IPV6 | GRE | L2TP, _)) => true,
-        // Encapsulations in UDP have source ports of their own.
-        Some((UDP, at)) => {
-            let port = load::<u16>(ctx, at).map(u16::from_be).map(u32::from);
-            own != u32::from(UDP) || port.is_some_and(|port| port != sk.src_port)
-        }
+        Some(IPV4 | IPV6 | GRE | L2TP) => true,
+        Some(UDP) => own != u32::from(UDP),
         _ => false,
     }
 }
 
-/// The protocol of the packet, and where its header begins; `None` for the rest of a fragmented one.
+/// The protocol of the packet; `None` for the rest of a fragmented one.
 #[inline(always)]
-fn transport(ctx: &TcContext, ipv4: bool) -> Option<(u8, u32)> {
+fn transport(ctx: &TcContext, ipv4: bool) -> Option<u8> {
     if ipv4 {
         if u16::from_be(load::<u16>(ctx, FRAGMENT)?) & FRAGMENT_OFFSET_BITS != 0 {
             return None;
         }
-        let header = u32::from(load::<u8>(ctx, 0)? & 0xf) * 4;
-        return Some((load::<u8>(ctx, PROTOCOL)?, header));
+        return load::<u8>(ctx, PROTOCOL);
     }
     match load::<u8>(ctx, NEXT_HEADER)? {
-        // An application's own may be longer (IPV6_DSTOPTS), and full of what looks like ports.
+        // An application's own may be longer (IPV6_DSTOPTS).
         DESTINATION_OPTIONS => {
             let [next, more] = load::<[u8; 2]>(ctx, IPV6_HEADER)?;
-            (more == 0).then_some((next, IPV6_HEADER + EXTENSION_HEADER))
+            (more == 0).then_some(next)
         }
-        protocol => Some((protocol, IPV6_HEADER)),
+        protocol => Some(protocol),
     }
 }

@@ -54,6 +54,8 @@ fn change(ifindex: u32, address: IpAddr, states: &[NeighbourState], link_layer: 
     let messages = states.iter().map(|state| {
         let mut message = entry(ifindex, address);
         message.header.state = *state;
+        // See `resolve`. In IPv4 nobody looks at it.
+        message.header.flags = NeighbourFlags::Router;
         message.attributes.push(NeighbourAttribute::LinkLayerAddress(link_layer.to_vec()));
         RouteNetlinkMessage::NewNeighbour(message)
     });
