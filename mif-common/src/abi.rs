@@ -28,7 +28,7 @@ pub const FOREVER: u64 = u64::MAX;
 pub enum Mode {
     /// Decide and count, change nothing.
     Observe = 0,
-    /// Repair what can be repaired; pass what cannot.
+    /// Repair what can be repaired; pass what cannot, but for what has the address of an interface that is down.
     #[default]
     Prefer = 1,
     /// Refuse or drop what the view does not allow.

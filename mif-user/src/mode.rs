@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub enum Mode {
     /// Decide and count, change nothing
     Observe,
-    /// Repair what can be repaired, pass what cannot
+    /// Repair what can be repaired, pass what cannot; refuse only what has the address of an interface that is down
     #[default]
     Prefer,
     /// Refuse or drop what the policy does not allow

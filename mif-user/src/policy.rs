@@ -55,6 +55,12 @@ pub enum PolicyError {
     /// The path cannot be looked at.
     #[error("cannot look at {0}: {1}")]
     Path(PathBuf, io::Error),
+    /// The hooks would not find it.
+    #[error(
+        "{0} is {1} levels below the root of cgroup2, and the hooks look at {most}; attach the policy to a cgroup above it",
+        most = limits::CGROUP_LEVELS - 1
+    )]
+    TooDeep(PathBuf, usize),
     /// Nothing to choose from.
     #[error("a policy names at least one PvD in each group; `mif pvd` lists them")]
     Empty,
@@ -399,6 +405,13 @@ fn identify(cgroup: &Path) -> Result<(PathBuf, u64), PolicyError> {
     let path_error = |error| PolicyError::Path(cgroup.into(), error);
     let absolute = cgroup.canonicalize().map_err(path_error)?;
     let id = attach::cgroup_id(&absolute).map_err(path_error)?;
+    if let Ok(root) = crate::kernel::mounts::cgroup2()
+        && let Ok(below) = absolute.strip_prefix(&root)
+        && below.components().count() >= limits::CGROUP_LEVELS as usize
+    {
+        let levels = below.components().count();
+        return Err(PolicyError::TooDeep(absolute, levels));
+    }
     Ok((absolute, id))
 }
 

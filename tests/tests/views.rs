@@ -17,7 +17,10 @@ use mif_tests::{
     router::Daemon as Speaker,
     world::World,
 };
-use mif_user::mode::{Mode, Otherwise};
+use mif_user::{
+    mode::{Mode, Otherwise},
+    state::State,
+};
 use nix::errno::Errno;
 
 /// How flows of a cgroup fare.
@@ -374,6 +377,46 @@ fn a_configuration_that_the_tables_do_not_hold_leaves_the_old_ones_in_force() {
         check_words("the problem", &state.problems.concat(), &["the old tables stay in force"])?;
         check_words("status", &site.says(["status"])?, &["DECISION is full", "limits.decisions"])?;
         ensure!(site.enforced()?.decisions == before.decisions);
+        daemon.stop()
+    });
+}
+
+/// While the tables are full a cgroup that appears gets its policy, whose view they hold; and they heal when there is room.
+#[test]
+fn full_tables_confine_who_comes_and_heal() {
+    bounded(4 * PATIENCE, || {
+        let (world, root, site) = scene()?;
+        let policy =
+            format!("[[policy]]\ncgroup = '{}/late'\npvds = ['{}']\n", root.below_root()?, ISP_B.name);
+        let daemon = site.daemon_configured(&policy)?;
+        site.wait_for_routers()?;
+        let room = site.enforced()?.decisions.len();
+        daemon.stop()?;
+        let daemon = site.daemon_configured(&format!("[limits]\ndecisions = {}\n{policy}", room + 30))?;
+        site.wait_for_routers()?;
+
+        let route = |verb: &str, number: u32| {
+            world
+                .host
+                .namespace()
+                .ip(&format!("route {verb} 2001:db8:f:{number:x}::/64 dev {}", ISP_A.name))
+        };
+        (0..40).try_for_each(|number| route("add", number))?;
+        let full = |state: &State| state.problems.iter().any(|problem| problem.contains("DECISION is full"));
+        site.until_state("full tables", |state| full(state).then_some(()))?;
+        let late = root.child("late")?;
+        let id = late.id()?;
+        site.until_state("its policy", |state| {
+            state.policies.iter().any(|policy| policy.cgroup_id == id).then_some(())
+        })?;
+        ensure!(site.maps()?.policy(id)?.is_some(), "a strict cgroup goes without its policy");
+
+        // Others in their place, so that what goes makes the room for what comes.
+        (0..40).try_for_each(|number| route("del", number))?;
+        (40..44).try_for_each(|number| route("add", number))?;
+        site.until_state("tables that hold all again", |state| (!full(state)).then_some(()))?;
+        let decisions = site.enforced()?.decisions;
+        ensure!(decisions.len() <= (room + 30), "{}", decisions.len());
         daemon.stop()
     });
 }

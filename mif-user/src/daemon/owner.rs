@@ -299,13 +299,13 @@ impl Owner {
         let update = self.compiler.update(&self.world, &Touched::Pvds(touched));
         self.attach_interfaces();
         self.clear_counts();
+        self.raise_guard();
         let (stored, update) = match self.since_stored(update) {
             Ok(update) => (self.store(&update), update),
             Err(error) => (Err(error), Update::default()),
         };
         let new_next_hops = self.new_next_hops(&update);
         // What does not depend on the tables must not wait for them: whether somebody else routes by policy, above all.
-        self.raise_guard();
         let error = stored.and(self.store_config()).err().map(|error| {
             error!("the old tables stay in force: {error}");
             format!("the old tables stay in force: {error}")
@@ -351,7 +351,7 @@ impl Owner {
     /// The views are as they were: a cgroup that has come or gone needs nothing else.
     fn commit_policies(&mut self) -> Committed {
         self.raise_guard();
-        let stored = self.store_policies().and(self.store_config());
+        let stored = self.store_policies(false).and(self.store_config());
         let error = stored.err().map(|error| {
             error!("the policies are not all in force: {error}");
             format!("the policies are not all in force: {error}")

@@ -204,6 +204,10 @@ impl Names for Daemon<'_> {
     }
 
     fn cgroup(&self, id: u64) -> Option<PathBuf> {
-        self.owner.policies.iter().find(|policy| policy.cgroup_id == id).map(|policy| policy.cgroup.clone())
+        self.owner
+            .policies
+            .enforced()
+            .find(|policy| policy.cgroup_id == id)
+            .map(|policy| policy.cgroup.clone())
     }
 }

@@ -47,13 +47,14 @@ impl Graveyard {
     /// Lets go of all but so many.
     pub(super) fn keep_latest(&mut self, most: usize) {
         while self.by_cgroup.len() > most {
-            self.drop_oldest();
+            self.drop_oldest(|_| true);
         }
     }
 
-    /// Lets go of the one that counts least long; false if there was none.
-    pub(super) fn drop_oldest(&mut self) -> bool {
-        let oldest = self.by_cgroup.iter().min_by_key(|(_, removed)| removed.until).map(|(id, _)| *id);
+    /// Lets go of the one that counts least long, of these; false if there was none.
+    pub(super) fn drop_oldest(&mut self, of: impl Fn(&Removed) -> bool) -> bool {
+        let these = self.by_cgroup.iter().filter(|(_, removed)| of(removed));
+        let oldest = these.min_by_key(|(_, removed)| removed.until).map(|(id, _)| *id);
         oldest.is_some_and(|id| self.by_cgroup.remove(&id).is_some())
     }
 

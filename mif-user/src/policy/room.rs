@@ -1,6 +1,9 @@
 //! Room: the tables hold so many policies and so many views, and strict policies go before others.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use mif_common::abi;
 
@@ -109,10 +112,18 @@ impl Policies {
             if let Some(view) = self.find_view(content) {
                 return Some(view);
             }
-            if !self.removed.drop_oldest() {
+            // One that shares its view with a policy in force has none to give.
+            let used = self.views_in_force();
+            if !self.removed.drop_oldest(|removed| !used.contains(&removed.policy.view)) {
                 return None;
             }
         }
+    }
+
+    /// The views that do not go with a cgroup that is gone.
+    fn views_in_force(&self) -> BTreeSet<u32> {
+        let of_rules = self.rules.iter().filter_map(|rule| rule.view);
+        of_rules.chain(self.iter().map(|policy| policy.view)).collect()
     }
 
     /// That of a policy that says the same, now or before, else the lowest free number.

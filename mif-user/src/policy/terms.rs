@@ -132,7 +132,9 @@ impl Policy {
         attach::cgroup_id(&self.cgroup).is_ok_and(|id| id == self.cgroup_id)
     }
 
-    pub(super) fn content(&self) -> Content {
+    /// What is in its view.
+    #[must_use]
+    pub fn content(&self) -> Content {
         Content::of(&self.groups, self.otherwise)
     }
 }

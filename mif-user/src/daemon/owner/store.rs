@@ -14,7 +14,7 @@ use mif_core::{
 use tracing::{error, warn};
 
 use super::Owner;
-use crate::kernel::maps::MapsError;
+use crate::{kernel::maps::MapsError, policy::Policy};
 
 impl Owner {
     /// The places that were given to another PvD since the last commit: no view may have the new one for the old one.
@@ -32,39 +32,54 @@ impl Owner {
     }
 
     /// Puts first, then the policies that need them, then deletions: no cgroup ever looks into a view that is not
-    /// complete.
-    pub(super) fn store(&mut self, Update { ops, before }: &Update) -> Result<(), MapsError> {
-        let is_deletion = |op: &&Op| {
-            matches!(
-                op,
-                Op::DeleteDecision(..) | Op::DeleteSource(..) | Op::DeletePvd(..) | Op::DeleteMember(..)
-            )
-        };
+    /// complete. Where there is no room for that, deletions go first: what they leave open for a moment, a strict policy refuses.
+    ///
+    /// # Errors
+    /// The maps hold what they held, and of the policies those whose views they hold.
+    pub(super) fn store(&mut self, update: &Update) -> Result<(), MapsError> {
         // After a failure on the way the maps themselves say what they hold.
         self.in_step = false;
+        let (deletions, puts): (Vec<&Op>, Vec<&Op>) = update.ops.iter().partition(|op| is_deletion(op));
         let reused = self.reused();
-        let maps = &mut self.installation.maps;
-        for op in ops.iter().filter(|op| matches!(op, Op::DeleteMember(_, pvd) if reused.contains(pvd))) {
-            maps.apply(op)?;
+        for op in deletions.iter().filter(|op| matches!(op, Op::DeleteMember(_, pvd) if reused.contains(pvd)))
+        {
+            self.installation.maps.apply(op)?;
         }
-        for (done, op) in ops.iter().filter(|op| !is_deletion(op)).enumerate() {
-            if let Err(error) = maps.apply(op) {
-                let puts: Vec<&Op> = ops.iter().filter(|op| !is_deletion(op)).take(done).collect();
-                self.undo(&puts, before);
-                return Err(error);
+        let mut stored = self.apply_all(&puts, &update.before);
+        let room_first = matches!(stored, Err(MapsError::Full { .. })) && !deletions.is_empty();
+        if room_first {
+            let all: Vec<&Op> = deletions.iter().chain(&puts).copied().collect();
+            stored = self.apply_all(&all, &update.before);
+        }
+        if let Err(error) = stored {
+            // A cgroup that has come meanwhile must not go without.
+            if let Err(error) = self.store_policies(true) {
+                error!("the policies are not all in force: {error}");
             }
+            return Err(error);
         }
-        let policies = self.store_policies();
-        policies.and_then(|()| {
-            ops.iter().filter(is_deletion).try_for_each(|op| self.installation.maps.apply(op))
-        })?;
+        self.store_policies(false)?;
+        if !room_first {
+            deletions.iter().try_for_each(|op| self.installation.maps.apply(op))?;
+        }
         self.in_step = true;
         Ok(())
     }
 
-    /// Takes back what was put: replaced entries get their old value, new ones go.
-    fn undo(&mut self, puts: &[&Op], before: &Tables) {
-        for op in puts.iter().rev() {
+    /// All of them, or none.
+    fn apply_all(&mut self, ops: &[&Op], before: &Tables) -> Result<(), MapsError> {
+        for (done, op) in ops.iter().enumerate() {
+            if let Err(error) = self.installation.maps.apply(op) {
+                self.undo(&ops[..done], before);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what was done: what was replaced or removed gets its old value, what is new goes.
+    fn undo(&mut self, ops: &[&Op], before: &Tables) {
+        for op in ops.iter().rev() {
             let inverse = op.inverse(before);
             if let Err(error) = self.installation.maps.apply(&inverse) {
                 error!("cannot take back {inverse:?}: {error}");
@@ -73,19 +88,33 @@ impl Owner {
     }
 
     /// Removes policies, then adds some: in this order there is room. One that does not fit leaves the others in force.
-    pub(super) fn store_policies(&mut self) -> Result<(), MapsError> {
+    /// `of_known_views`: only those whose view the maps have held since the last commit that went well.
+    pub(super) fn store_policies(&mut self, of_known_views: bool) -> Result<(), MapsError> {
         let maps = &mut self.installation.maps;
+        let known = |policy: &Policy| self.contents.get(&policy.view) == Some(&policy.content());
+        let mut waits = BTreeSet::new();
         let wanted: BTreeMap<u64, abi::Policy> = self
             .policies
             .enforced()
+            .filter(|policy| {
+                let stores = !of_known_views || known(policy);
+                if !stores {
+                    waits.insert(policy.cgroup_id);
+                }
+                stores
+            })
             .map(|policy| {
                 let mode = abi::Mode::from(policy.mode) as u32;
                 (policy.cgroup_id, abi::Policy { view: policy.view, mode })
             })
             .collect();
         let mut result = Ok(());
-        let unwanted: Vec<u64> =
-            self.stored_policies.keys().filter(|cgroup| !wanted.contains_key(cgroup)).copied().collect();
+        let unwanted: Vec<u64> = self
+            .stored_policies
+            .keys()
+            .filter(|id| !wanted.contains_key(id) && !waits.contains(id))
+            .copied()
+            .collect();
         for cgroup in unwanted {
             match maps.remove_policy(cgroup) {
                 Ok(_) => drop(self.stored_policies.remove(&cgroup)),
@@ -143,4 +172,8 @@ impl Owner {
         }
         Ok(())
     }
+}
+
+const fn is_deletion(op: &Op) -> bool {
+    matches!(op, Op::DeleteDecision(..) | Op::DeleteSource(..) | Op::DeletePvd(..) | Op::DeleteMember(..))
 }
