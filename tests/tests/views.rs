@@ -396,10 +396,7 @@ fn full_tables_confine_who_comes_and_heal() {
         site.wait_for_routers()?;
 
         let route = |verb: &str, number: u32| {
-            world
-                .host
-                .namespace()
-                .ip(&format!("route {verb} 2001:db8:f:{number:x}::/64 dev {}", ISP_A.name))
+            world.host.namespace().ip(&format!("route {verb} 2001:db8:f:{number:x}::/64 dev {}", ISP_A.name))
         };
         (0..40).try_for_each(|number| route("add", number))?;
         let full = |state: &State| state.problems.iter().any(|problem| problem.contains("DECISION is full"));

@@ -13,7 +13,6 @@ use tracing::{debug, warn};
 use super::{conf, run::Daemon};
 use crate::{
     clock,
-    mode::Mode,
     net::{arp, neighbour},
 };
 
@@ -45,9 +44,9 @@ impl Daemon<'_> {
     /// In IPv4 where the kernel has a route by it. In IPv6 that would take the choice among routers from the kernel, which passes over
     /// those that do not answer; so only where that choice means nothing, because tc egress makes it by the source.
     fn keeps(&self, ifindex: u32, address: Ipv6Addr) -> bool {
-        let enforces = self.options.mode != Mode::Observe || self.owner.policies.iter().next().is_some();
-        enforces
-            && match Family::of(address) {
+        let family = Family::of(address);
+        self.owner.enforces(family)
+            && match family {
                 Family::Ipv4 => self.owner.set.has_kernel_route_by(ifindex, address),
                 Family::Ipv6 => self.owner.chooses_routers(ifindex, address),
             }

@@ -237,6 +237,18 @@ impl Owner {
         all && any
     }
 
+    /// Whether processes without a policy are only observed in this family, because foreign policy rules exist.
+    pub(super) fn leaves_to_rules(&self, family: Family) -> bool {
+        self.host.observe_foreign_rules && self.foreign_rules.iter().any(|rule| rule.family == family)
+    }
+
+    /// Whether the hooks do more than observe in this family, for anybody.
+    #[must_use]
+    pub fn enforces(&self, family: Family) -> bool {
+        self.host.mode != Mode::Observe && !self.leaves_to_rules(family)
+            || self.policies.enforced().any(|policy| policy.mode != Mode::Observe)
+    }
+
     /// How many packets and calls the hooks counted for the PvDs that there are, since whenever: a measure of whether there is
     /// traffic.
     ///

@@ -142,12 +142,10 @@ impl Owner {
         if self.policies.any_strict() {
             flags |= config_flags::STRICT;
         }
-        let foreign =
-            |family| self.host.observe_foreign_rules && self.foreign_rules.iter().any(|r| r.family == family);
-        if foreign(Family::Ipv6) {
+        if self.leaves_to_rules(Family::Ipv6) {
             flags |= config_flags::FOREIGN_RULES_IPV6;
         }
-        if foreign(Family::Ipv4) {
+        if self.leaves_to_rules(Family::Ipv4) {
             flags |= config_flags::FOREIGN_RULES_IPV4;
         }
         if self.watched {
