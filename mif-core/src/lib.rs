@@ -5,6 +5,7 @@
 //! * [`nud`]: next hops that do not answer.
 //! * [`wire`]: Router Advertisements and their options.
 //! * [`pvd`]: provisioning domains from events ([`pvd::PvdSet`]).
+//! * [`retransmission`]: RFC 8415 §15.
 //! * [`select`]: RFC 6724 and RFC 4191 over PvDs, compiled into the kernel's tables.
 //! * [`solicit`]: when to send Router Solicitations.
 //! * [`time`]: instants and deadlines.
@@ -13,6 +14,7 @@ pub mod family;
 pub mod nud;
 mod packed;
 pub mod pvd;
+pub mod retransmission;
 pub mod select;
 pub mod solicit;
 pub mod time;
