@@ -130,14 +130,13 @@ impl EncryptedDnsEndpoint {
             return Ok(None);
         }
         let octets = cursor.take_counted("IPv6 addresses")?;
+        check_length(octets)?;
         Self::from_parts(octets, cursor.take_counted("SvcParams")?).map(Some)
     }
 
     /// From its addresses and its parameters, of whatever message.
     pub(super) fn from_parts(octets: &[u8], parameters: &[u8]) -> Result<Self, OptionError> {
-        if !octets.len().is_multiple_of(ADDRESS_LEN) {
-            return Err(OptionError::AddressLength { octets: octets.len() });
-        }
+        check_length(octets)?;
         let endpoint = Self {
             addresses: addresses(octets).filter(|&address| check_server(address).is_ok()).collect(),
             parameters: svc_params::parse(parameters)?,
@@ -174,6 +173,15 @@ impl EncryptedDnsEndpoint {
         let mut parameters = vec![0; svc_params::buffer_len(&self.parameters)];
         svc_params::emit(&self.parameters, &mut parameters);
         parameters
+    }
+}
+
+/// Checks that addresses fill these octets.
+const fn check_length(octets: &[u8]) -> Result<(), OptionError> {
+    if octets.len().is_multiple_of(ADDRESS_LEN) {
+        Ok(())
+    } else {
+        Err(OptionError::AddressLength { octets: octets.len() })
     }
 }
 
