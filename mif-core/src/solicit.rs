@@ -1,4 +1,4 @@
-//! When to send Router Solicitations: RFC 4861 §6.3.7 with the back-off of RFC 7559.
+//! When to send Router Solicitations: RFC 4861 §6.3.7 with the back-off of RFC 7559 ([`crate::retransmission`]).
 //!
 //! One [`Solicitor`] per interface. It keeps one deadline and says when to send; the caller sends, hears the answers
 //! and keeps the clock. The kernel solicits too, but only when an interface comes up: a daemon that starts later would
@@ -6,7 +6,10 @@
 
 use core::time::Duration;
 
-use crate::time::Time;
+use crate::{
+    retransmission::{Due, Parameters, Random, Retransmission, fraction},
+    time::Time,
+};
 
 /// `MAX_RTR_SOLICITATION_DELAY` (RFC 4861 §10): the first solicitation waits a random part of this, so that hosts that
 /// start together do not all solicit in the same instant.
@@ -18,11 +21,14 @@ pub const INITIAL_RETRANSMISSION_TIME: Duration = Duration::from_secs(4);
 /// MRT (RFC 7559 §2): the interval stops growing here.
 pub const MAXIMUM_RETRANSMISSION_TIME: Duration = Duration::from_secs(3600);
 
-/// RAND of RFC 8415 §15 is uniform between minus and plus this many hundredths.
-const RANDOM_PERCENT: u64 = 10;
-
-/// A uniformly distributed random number, all 32 bits. Values in, values out: the machine draws none itself.
-pub type Random = u32;
+/// RFC 7559 §2; MRC and MRD are 0.
+const PARAMETERS: Parameters = Parameters {
+    initial: INITIAL_RETRANSMISSION_TIME,
+    maximum: Some(MAXIMUM_RETRANSMISSION_TIME),
+    count: None,
+    duration: None,
+    first_not_shorter: true,
+};
 
 /// The solicitations of one interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,15 +38,13 @@ pub struct Solicitor {
     state: State,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 enum State {
     /// The link is down or nothing was started.
     Idle,
-    /// The first solicitation of this event is due at `at`. It is sent even if `answered` (RFC 4861 §6.3.7: a host
-    /// SHOULD send at least one): routers may put more into a solicited advertisement.
-    First { at: Time, answered: bool },
-    /// The next one is due at `at`; `interval` (RT of RFC 8415 §15) was waited since the last.
-    Again { at: Time, interval: Duration },
+    /// Under way. The first solicitation of this event is sent even if `answered` (RFC 4861 §6.3.7: a host SHOULD send at
+    /// least one): routers may put more into a solicited advertisement.
+    Sending { sending: Retransmission, answered: bool },
     /// A default router is known.
     Satisfied,
 }
@@ -56,7 +60,7 @@ impl Solicitor {
     /// (RFC 4861 §6.3.7). What was under way begins anew.
     pub fn start(&mut self, now: Time, random: Random) {
         let at = now.after(fraction(MAX_RTR_SOLICITATION_DELAY, random));
-        self.state = State::First { at, answered: false };
+        self.state = State::Sending { sending: Retransmission::new(PARAMETERS, at), answered: false };
     }
 
     /// The link came up: another link perhaps, so all is asked again.
@@ -72,14 +76,16 @@ impl Solicitor {
     /// A valid advertisement arrived. `default_route` says whether it gave the host a default route: a Router Lifetime
     /// that is not zero (in a PvD that has a header of its own that one, RFC 8801 §3.4), or a Route Information option
     /// for `::/0` with a lifetime that is not zero (RFC 4191 §3.1). Without one the soliciting goes on (RFC 7559 §2.1).
-    pub const fn on_router_advertisement(&mut self, default_route: bool) {
+    pub fn on_router_advertisement(&mut self, default_route: bool) {
         if !default_route || !self.multicast {
             return;
         }
-        match &mut self.state {
-            State::First { answered, .. } => *answered = true,
-            State::Again { .. } => self.state = State::Satisfied,
-            State::Idle | State::Satisfied => {}
+        if let State::Sending { sending, answered } = &mut self.state {
+            if sending.sent() == 0 {
+                *answered = true;
+            } else {
+                self.state = State::Satisfied;
+            }
         }
     }
 
@@ -87,17 +93,17 @@ impl Solicitor {
     /// again unless it is under way (RFC 7559 §2.1 demands it after a lifetime of 0; after expiry it is our choice).
     pub fn on_no_default_router(&mut self, now: Time, random: Random) {
         match &mut self.state {
-            State::First { answered, .. } => *answered = false,
+            State::Sending { answered, .. } => *answered = false,
             State::Satisfied => self.start(now, random),
-            State::Idle | State::Again { .. } => {}
+            State::Idle => {}
         }
     }
 
     /// When [`Self::poll`] is due; `None`: not before something happens.
     #[must_use]
     pub const fn next_deadline(&self) -> Option<Time> {
-        match self.state {
-            State::First { at, .. } | State::Again { at, .. } => Some(at),
+        match &self.state {
+            State::Sending { sending, .. } => Some(sending.next_deadline()),
             State::Idle | State::Satisfied => None,
         }
     }
@@ -106,57 +112,13 @@ impl Solicitor {
     /// that comes late (the host slept) answers true once, not once per interval missed.
     #[must_use = "the answer is to be sent"]
     pub fn poll(&mut self, now: Time, random: Random) -> bool {
-        if self.next_deadline().is_none_or(|at| now < at) {
-            return false;
+        let State::Sending { sending, answered } = &mut self.state else { return false };
+        let due = sending.poll(now, random) == Some(Due::Send);
+        if due && *answered {
+            self.state = State::Satisfied;
         }
-        self.state = match self.state {
-            State::First { answered: true, .. } => State::Satisfied,
-            State::First { .. } => again(now, first_interval(random)),
-            State::Again { interval, .. } => again(now, next_interval(interval, random)),
-            idle @ (State::Idle | State::Satisfied) => idle,
-        };
-        true
+        due
     }
-}
-
-fn again(now: Time, interval: Duration) -> State {
-    State::Again { at: now.after(interval), interval }
-}
-
-/// RFC 8415 §15: `RT = IRT + RAND*IRT`, here with RAND never negative (as RFC 8415 §18.2.1 wants it of the first
-/// Solicit), so that `RTR_SOLICITATION_INTERVAL` of RFC 4861 §6.3.7 holds as well.
-fn first_interval(random: Random) -> Duration {
-    INITIAL_RETRANSMISSION_TIME + fraction(percent(INITIAL_RETRANSMISSION_TIME), random)
-}
-
-/// RFC 8415 §15: `RT = 2*RTprev + RAND*RTprev`, then MRT in the place of `2*RTprev` where that is longer.
-fn next_interval(previous: Duration, random: Random) -> Duration {
-    let doubled = spread(2 * previous, previous, random);
-    if doubled > MAXIMUM_RETRANSMISSION_TIME {
-        spread(MAXIMUM_RETRANSMISSION_TIME, MAXIMUM_RETRANSMISSION_TIME, random)
-    } else {
-        doubled
-    }
-}
-
-/// `base + RAND*of`.
-fn spread(base: Duration, of: Duration, random: Random) -> Duration {
-    base - percent(of) + fraction(2 * percent(of), random)
-}
-
-/// The largest RAND times `of`.
-fn percent(of: Duration) -> Duration {
-    Duration::from_nanos(nanos(of) * RANDOM_PERCENT / 100)
-}
-
-/// `of` times `random / 2^32`: in `[0, of)`.
-fn fraction(of: Duration, random: Random) -> Duration {
-    Duration::from_nanos(((u128::from(nanos(of)) * u128::from(random)) >> Random::BITS) as u64)
-}
-
-/// Every duration here is below 3 hours; `u64` nanoseconds end after 584 years.
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -299,7 +261,10 @@ mod tests {
         let wake = START.after(seconds(10_000));
         assert!(solicitor.poll(wake, LOW));
         assert!(!solicitor.poll(wake, LOW), "one, not one per interval missed");
-        assert_eq!(solicitor.next_deadline(), Some(wake.after(INITIAL_RETRANSMISSION_TIME)));
+        assert!(
+            solicitor.next_deadline() > Some(wake.after(INITIAL_RETRANSMISSION_TIME)),
+            "RAND is above zero"
+        );
     }
 
     proptest! {

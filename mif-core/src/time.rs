@@ -33,6 +33,13 @@ pub const INFINITE_LIFETIME: u32 = u32::MAX;
 #[serde(transparent)]
 pub struct Deadline(u64);
 
+impl Default for Deadline {
+    /// Never.
+    fn default() -> Self {
+        Self::NEVER
+    }
+}
+
 impl Deadline {
     /// It never stops being true. The same value as `mif_common::abi::FOREVER`.
     pub const NEVER: Self = Self(mif_common::abi::FOREVER);

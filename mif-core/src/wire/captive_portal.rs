@@ -24,10 +24,14 @@ const URI: usize = 2;
 
 /// The URI without its padding.
 pub(super) fn parse(option: &[u8]) -> Result<String, OptionError> {
-    let uri = option::data(option);
-    let end = uri.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
-    check(&uri[..end])?;
-    Ok(uri[..end].iter().copied().map(char::from).collect())
+    parse_uri(option::data(option))
+}
+
+/// The URI in front of zero octets: padding here, strays in DHCPv6, where RFC 8910 §2.2 knows no terminator.
+pub(super) fn parse_uri(data: &[u8]) -> Result<String, OptionError> {
+    let end = data.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
+    check(&data[..end])?;
+    Ok(data[..end].iter().copied().map(char::from).collect())
 }
 
 /// Octets that [`emit`] writes.

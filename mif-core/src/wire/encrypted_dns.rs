@@ -130,19 +130,23 @@ impl EncryptedDnsEndpoint {
             return Ok(None);
         }
         let octets = cursor.take_counted("IPv6 addresses")?;
-        if !octets.len().is_multiple_of(ADDRESS_LEN) {
-            return Err(OptionError::AddressLength { octets: octets.len() });
-        }
+        check_length(octets)?;
+        Self::from_parts(octets, cursor.take_counted("SvcParams")?).map(Some)
+    }
+
+    /// From its addresses and its parameters, of whatever message.
+    pub(super) fn from_parts(octets: &[u8], parameters: &[u8]) -> Result<Self, OptionError> {
+        check_length(octets)?;
         let endpoint = Self {
             addresses: addresses(octets).filter(|&address| check_server(address).is_ok()).collect(),
-            parameters: svc_params::parse(cursor.take_counted("SvcParams")?)?,
+            parameters: svc_params::parse(parameters)?,
         };
         endpoint.check()?;
-        Ok(Some(endpoint))
+        Ok(endpoint)
     }
 
     /// Checks what a receiver checks.
-    fn check(&self) -> Result<(), OptionError> {
+    pub(super) fn check(&self) -> Result<(), OptionError> {
         if self.addresses.is_empty() {
             return Err(OptionError::Empty { what: "resolver address" });
         }
@@ -161,9 +165,23 @@ impl EncryptedDnsEndpoint {
     fn emit(&self, out: &mut [u8]) {
         let addresses: Vec<u8> = self.addresses.iter().flat_map(Ipv6Addr::octets).collect();
         let rest = put_counted(out, &addresses);
+        put_counted(rest, &self.parameter_octets());
+    }
+
+    /// The parameters as they stand on the wire.
+    pub(super) fn parameter_octets(&self) -> Vec<u8> {
         let mut parameters = vec![0; svc_params::buffer_len(&self.parameters)];
         svc_params::emit(&self.parameters, &mut parameters);
-        put_counted(rest, &parameters);
+        parameters
+    }
+}
+
+/// Checks that addresses fill these octets.
+const fn check_length(octets: &[u8]) -> Result<(), OptionError> {
+    if octets.len().is_multiple_of(ADDRESS_LEN) {
+        Ok(())
+    } else {
+        Err(OptionError::AddressLength { octets: octets.len() })
     }
 }
 

@@ -1,4 +1,5 @@
-//! Router Advertisements, Router Solicitations and Neighbor Discovery options: owned values, `parse` and `emit`.
+//! Router Advertisements, Router Solicitations and Neighbor Discovery options: owned values, `parse` and `emit`. DHCPv6 is in
+//! [`dhcpv6`].
 //!
 //! Any octets give a value or an error, never a panic, and never a value much larger than the octets. A broken message
 //! is discarded as a whole ([`ParseError`], RFC 4861 §6.1.2); an option that is not well formed is ignored alone
@@ -10,6 +11,7 @@
 
 mod captive_portal;
 mod checksum;
+pub mod dhcpv6;
 mod dnssl;
 mod encrypted_dns;
 mod error;
@@ -48,6 +50,7 @@ pub use prefix_information::PrefixInformation;
 pub use pvd::PvdOption;
 pub use ra::{Parsed, RouterAdvertisement};
 pub use rdnss::RecursiveDnsServers;
+use rdnss::check_server;
 pub use route_information::RouteInformation;
 pub use rs::RouterSolicitation;
 pub use svc_params::{ParameterError, key as svc_param_key};

@@ -21,7 +21,12 @@ impl RouterPreference {
 
     /// Prf of a flags octet; `None` for the reserved value `10`, on which header and option differ.
     pub(super) const fn from_flags(flags: u8) -> Option<Self> {
-        match flags >> Self::SHIFT & 0b11 {
+        Self::from_low_bits(flags >> Self::SHIFT)
+    }
+
+    /// Prf in the lowest bits, where DHCPv6 has it (RFC 6731 §4.2); `None` for the reserved value.
+    pub(super) const fn from_low_bits(octet: u8) -> Option<Self> {
+        match octet & 0b11 {
             0b00 => Some(Self::Medium),
             0b01 => Some(Self::High),
             0b11 => Some(Self::Low),
@@ -31,12 +36,16 @@ impl RouterPreference {
 
     /// Prf at its place in a flags octet that is zero elsewhere.
     pub(super) const fn to_flags(self) -> u8 {
-        let bits = match self {
+        self.to_low_bits() << Self::SHIFT
+    }
+
+    /// Prf in the lowest bits of an octet that is zero elsewhere.
+    pub(super) const fn to_low_bits(self) -> u8 {
+        match self {
             Self::Medium => 0b00,
             Self::High => 0b01,
             Self::Low => 0b11,
-        };
-        bits << Self::SHIFT
+        }
     }
 }
 
