@@ -68,7 +68,9 @@ fn run(args: &Args) -> Result<bool> {
     println!("{with}");
     println!("{}", site.says(["status"])?);
 
-    let pinned = pin(&world, &applications, &site)?;
+    // It stays pinned for who looks around afterwards.
+    let backup = applications.child("backup")?;
+    let pinned = pin(&world, &backup, &site)?;
     let good = verdict(&alone, &with, pinned);
     if args.hold || io::stdin().is_terminal() {
         stay(&world, &applications, &site, &daemon)?;
@@ -79,15 +81,14 @@ fn run(args: &Args) -> Result<bool> {
 }
 
 /// Pins a cgroup to the second provider, and shows where its flows go and what `mif explain` says of one.
-fn pin(world: &World, applications: &Cgroup, site: &Site) -> Result<bool> {
-    let backup = applications.child("backup")?;
+fn pin(world: &World, backup: &Cgroup, site: &Site) -> Result<bool> {
     let path = backup.path().display().to_string();
-    println!("The cgroup `backup` is pinned to isp-b: mif policy attach CGROUP --pvd isp-b --mode strict\n");
+    println!("mif policy attach {path} --pvd {} --mode strict\n", ISP_B.name);
     site.says(["policy", "attach", path.as_str(), "--pvd", ISP_B.name, "--mode", "strict"])?;
     let mut all_by_b = true;
     for kind in [Kind::Tcp, Kind::UdpConnected, Kind::UdpUnconnected] {
         for server in [Family::Ipv6, Family::Ipv4].into_iter().flat_map(Family::servers) {
-            let report = world.host.place(&backup).open(&Flow::new(kind, at_echo(server)))?;
+            let report = world.host.place(backup).open(&Flow::new(kind, at_echo(server)))?;
             let source = report.source();
             let by_b = report.arrived && source.is_some_and(|source| ISP_B.owns(source));
             all_by_b &= by_b;
@@ -100,9 +101,8 @@ fn pin(world: &World, applications: &Cgroup, site: &Site) -> Result<bool> {
             );
         }
     }
-    println!("\nmif explain --cgroup backup {}", SERVERS[0]);
+    println!("\nmif explain --cgroup {path} {}", SERVERS[0]);
     println!("{}", site.says(["explain", "--cgroup", path.as_str(), &SERVERS[0].to_string()])?);
-    site.says(["policy", "detach", path.as_str()])?;
     Ok(all_by_b)
 }
 
@@ -136,9 +136,10 @@ fn stay(world: &World, applications: &Cgroup, site: &Site, daemon: &Mif<'_>) -> 
     println!("  alias mif='{enter} {}'", mif.join(" "));
     println!("  mif status; mif pvd; mif watch; mif explain {}", SERVERS[1]);
     println!(
-        "  mif exec --pvd {} --parent {} -- {enter} ip -6 route",
+        "  mif exec --pvd {} --parent {} -- bash -c 'exec 3<>/dev/udp/{}/7; ss --udp --numeric'",
         ISP_B.name,
-        applications.path().display()
+        applications.path().display(),
+        SERVERS[0]
     );
     println!(
         "  {enter} bash                  # the host; `echo $$ > {}/cgroup.procs` puts the shell under mif",
