@@ -176,7 +176,8 @@ fn foreign_pins_are_refused_and_left_alone() {
 
 #[test]
 fn interfaces_are_attached_once_and_again_after_their_index_was_reused() {
-    bounded(PATIENCE, || {
+    // Six starts, each of which the verifier makes last.
+    bounded(4 * PATIENCE, || {
         let place = Place::new()?;
         let namespace = Namespace::new("host")?;
         let peer = Namespace::new("peer")?;
