@@ -139,7 +139,8 @@ fn another_size_replaces_the_installation_and_keeps_what_it_enforced() {
 
 #[test]
 fn a_missing_pin_is_repaired_by_the_next_start_and_never_hinders_removal() {
-    bounded(6 * PATIENCE, || {
+    // Two starts for each of some twenty pins; the verifier takes seconds for each where others use the processors.
+    bounded(15 * PATIENCE, || {
         let place = Place::new()?;
         drop(Installation::start(&place.plan())?);
         let pins: Vec<String> =
