@@ -345,6 +345,7 @@ proptest::proptest! {
             }
         }
         proptest::prop_assert!(bench.client.asking().is_none(), "bound in the end");
-        proptest::prop_assert!(bench.addresses().contains(&address(1)));
+        // Perhaps one that was there before and is confirmed.
+        proptest::prop_assert!(!bench.client.configuration().leases.is_empty());
     }
 }
