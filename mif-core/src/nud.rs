@@ -14,11 +14,18 @@
 //! some seconds, and is told again; when nobody tells it any more, it stays as it found it.
 //!
 //! And when all packets go elsewhere, nobody asks whether the router is back. So it is asked every now and then, as hosts do by
-//! RFC 4191 §3.2: at most once a minute, and not while there is no traffic.
+//! RFC 4191 §3.2: at most once a minute, and not while there is no traffic. It is asked at the link-layer address that it had, as
+//! PROBE: meanwhile the kernel takes the router for one that answers, and what it routes there reaches tc egress. While it resolves an
+//! address anew (INCOMPLETE) it takes the router for one that answers as well (`rt6_check_neigh`), but the packets wait before tc
+//! egress, and are lost with it.
 //!
-//! What an entry that is kept says of the neighbour is what it was told. An answer counts only where the kernel asked (PROBE):
-//! otherwise the progress of connections *confirms* a neighbour (`neigh_confirm`), and the connections that tc egress sends to
-//! another one bear the route by the dead one.
+//! That an entry is gone says nothing of the neighbour: those that failed are the first that the kernel clears away
+//! (`neigh_periodic_work`).
+//!
+//! What brings a dead one back is an answer. That an entry is STALE is what it was told, or says that the neighbour can still send
+//! (its solicitation, its advertisement), not that it hears: it is asked then. And REACHABLE is an answer only where the kernel asked:
+//! the progress of connections *confirms* a neighbour as well (`neigh_confirm`), and the connections that tc egress sends to another
+//! one bear the route by the dead one.
 
 use core::time::Duration;
 use std::{collections::BTreeMap, net::Ipv6Addr};
@@ -90,8 +97,8 @@ pub struct NextHops {
 struct Dead {
     /// Its entry was asked to be kept.
     kept: bool,
-    /// The kernel has asked it since.
-    probed: bool,
+    /// REACHABLE would be an answer.
+    asked: bool,
     /// When to ask it again.
     next: Time,
     /// How much traffic there had been when it was asked last.
@@ -112,31 +119,36 @@ impl NextHops {
         if let Some(link_layer) = &news.link_layer {
             self.known.insert(news.next_hop, link_layer.clone());
         }
-        let kept = self.dead.get_mut(&news.next_hop).filter(|dead| dead.kept && same);
-        match (news.state, kept) {
+        let probe = || news.link_layer.clone().map(Ask::Probe);
+        match (news.state, self.dead.get_mut(&news.next_hop)) {
             (State::Failed, _) => {
                 let link_layer = self.known.get(&news.next_hop).filter(|_| keeps).cloned();
-                let first = Dead { kept: false, probed: false, next: now.after(interval), traffic: None };
+                let first = Dead { kept: false, asked: false, next: now.after(interval), traffic: None };
                 let dead = self.dead.entry(news.next_hop).or_insert(first);
-                (dead.kept, dead.probed) = (link_layer.is_some(), false);
+                dead.kept = link_layer.is_some();
+                dead.asked = !dead.kept;
                 (false, link_layer.map(Ask::Keep))
             }
             (State::Stale, Some(dead)) => {
-                dead.probed = false;
-                (false, None)
+                dead.asked = false;
+                let as_told = dead.kept && same;
+                (false, if as_told { None } else { probe() })
             }
             (State::Probe, Some(dead)) => {
-                dead.probed = true;
+                dead.asked = true;
                 (false, None)
             }
-            (State::Reachable, Some(dead)) if !dead.probed => {
-                (false, news.link_layer.clone().map(Ask::Probe))
+            (State::Reachable, Some(dead)) if same && !dead.asked => (false, probe()),
+            (State::Gone, Some(dead)) => {
+                self.known.remove(&news.next_hop);
+                dead.asked = true;
+                (false, std::mem::take(&mut dead.kept).then_some(Ask::Resolve))
             }
-            (State::Gone, _) => {
-                self.forget(news.next_hop);
+            (State::Gone, None) => {
+                self.known.remove(&news.next_hop);
                 (true, None)
             }
-            _ => {
+            (State::Reachable | State::Static | State::Stale | State::Probe, _) => {
                 self.dead.remove(&news.next_hop);
                 (true, None)
             }
@@ -183,7 +195,7 @@ impl NextHops {
             if dead.traffic.replace(traffic) == Some(traffic) {
                 continue;
             }
-            let link_layer = self.known.get(next_hop).filter(|_| dead.kept).cloned();
+            let link_layer = self.known.get(next_hop).cloned();
             due.push((*next_hop, link_layer.map_or(Ask::Resolve, Ask::Probe)));
         }
         due
@@ -239,7 +251,11 @@ mod tests {
         };
         for rows in [
             // It was never known where it is.
-            vec![(Failed, None, false, None), (Stale, Some(OLD), true, None)],
+            vec![
+                (Failed, None, false, None),
+                (Stale, Some(OLD), false, probe()),
+                (Probe, Some(OLD), false, None),
+            ],
             // Asked, again in vain, and again with an answer.
             dies(vec![
                 (Probe, Some(OLD), false, None),
@@ -255,26 +271,54 @@ mod tests {
                 (Probe, Some(OLD), false, None),
                 (Failed, None, false, keep()),
             ]),
-            // Another router has taken its address.
-            dies(vec![(Stale, Some(NEW), true, None), (Failed, None, false, Some(Ask::Keep(NEW.into())))]),
+            // Another router has taken its address, and says so by itself, or answers.
+            dies(vec![
+                (Stale, Some(NEW), false, Some(Ask::Probe(NEW.into()))),
+                (Failed, None, false, Some(Ask::Keep(NEW.into()))),
+            ]),
+            dies(vec![(Reachable, Some(NEW), true, None)]),
             // The administrator knows better.
             dies(vec![(Static, Some(OLD), true, None)]),
-            // Forgotten: nothing is known.
-            dies(vec![(Gone, Some(OLD), true, None), (Failed, None, false, None)]),
+            // Forgotten by the administrator, or long not used: asked, in vain and with an answer.
+            dies(vec![
+                (Gone, Some(OLD), false, Some(Ask::Resolve)),
+                (Failed, None, false, None),
+                (Gone, None, false, None),
+                (Reachable, Some(NEW), true, None),
+                (Gone, Some(NEW), true, None),
+            ]),
         ] {
             tell(true, rows);
         }
     }
 
-    /// Any word of the neighbour counts.
     #[test]
     fn an_entry_that_is_not_kept() {
-        let rows = vec![
-            (State::Reachable, Some(OLD), true, None),
-            (State::Failed, None, false, None),
-            (State::Stale, Some(OLD), true, None),
-        ];
-        tell(false, rows);
+        use State::{Failed, Gone, Probe, Reachable, Stale};
+        let probe = || Some(Ask::Probe(OLD.into()));
+        let dies = [(Reachable, Some(OLD), true, None), (Failed, None, false, None)];
+        for rest in [
+            // Resolved.
+            vec![(Reachable, Some(OLD), true, None), (Stale, Some(OLD), true, None)],
+            // Asked, in vain and with an answer.
+            vec![
+                (Probe, Some(OLD), false, None),
+                (Failed, None, false, None),
+                (Probe, Some(OLD), false, None),
+                (Reachable, Some(OLD), true, None),
+            ],
+            // It sends something, but it is the progress of others' connections that confirms it.
+            vec![
+                (Stale, Some(OLD), false, probe()),
+                (Reachable, Some(OLD), false, probe()),
+                (Probe, Some(OLD), false, None),
+                (Reachable, Some(OLD), true, None),
+            ],
+            // Cleared away, and resolved.
+            vec![(Gone, None, false, None), (Failed, None, false, None), (Reachable, Some(OLD), true, None)],
+        ] {
+            tell(false, dies.iter().cloned().chain(rest).collect());
+        }
     }
 
     #[test]
@@ -288,21 +332,24 @@ mod tests {
             (0, alive("fe80::1")),
             (1, dead("192.0.2.1")),
             (2, dead("fe80::1")),
+            // Nobody knows where it is.
+            (2, dead("fe80::2")),
             // Its time stays what it was: traffic makes it fail again every few seconds.
             (9, dead("192.0.2.1")),
         ] {
             let news = Neighbour { next_hop: next_hop(text), state, link_layer };
-            next_hops.hear(&news, text != "fe80::1", INTERVAL, at(seconds));
+            next_hops.hear(&news, text == "192.0.2.1", INTERVAL, at(seconds));
         }
-        let probe = (next_hop("192.0.2.1"), Ask::Probe(OLD.into()));
-        let resolve = (next_hop("fe80::1"), Ask::Resolve);
+        let probe = |text| (next_hop(text), Ask::Probe(OLD.into()));
+        let (kept, not_kept) = (|| probe("192.0.2.1"), || probe("fe80::1"));
+        let unknown = || (next_hop("fe80::2"), Ask::Resolve);
         for (seconds, traffic, due, next) in [
             (60, 1, vec![], 61),
-            (61, 1, vec![probe.clone()], 62),
-            (62, 1, vec![resolve.clone()], 121),
-            (500, 2, vec![probe.clone(), resolve], 560),
+            (61, 1, vec![kept()], 62),
+            (62, 1, vec![not_kept(), unknown()], 121),
+            (500, 2, vec![kept(), not_kept(), unknown()], 560),
             (560, 2, vec![], 620),
-            (620, 3, vec![probe, (next_hop("fe80::1"), Ask::Resolve)], 680),
+            (620, 3, vec![kept(), not_kept(), unknown()], 680),
         ] {
             assert_eq!(next_hops.due(at(seconds), traffic, |_| INTERVAL), due, "{seconds}");
             assert_eq!(next_hops.next_deadline(), Deadline::at(at(next)), "{seconds}");

@@ -266,7 +266,8 @@ impl World {
     }
 
     /// Makes neighbour discovery at the uplinks find out within seconds that a router is dead, and that it is back, rather than in most
-    /// of a minute (neigh/*/ and router_probe_interval in the kernel's ip-sysctl).
+    /// of a minute (neigh/*/ and router_probe_interval in the kernel's ip-sysctl). Until the kernel itself asks a dead one again there
+    /// is time for some flows: meanwhile it would keep back what it routes there.
     ///
     /// # Errors
     /// The kernel refused.
@@ -282,7 +283,7 @@ impl World {
             }
         }
         for uplink in &self.uplinks {
-            self.host.namespace().sysctl(&format!("net/ipv6/conf/{uplink}/router_probe_interval"), 1)?;
+            self.host.namespace().sysctl(&format!("net/ipv6/conf/{uplink}/router_probe_interval"), 4)?;
         }
         Ok(())
     }

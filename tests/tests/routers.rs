@@ -181,6 +181,38 @@ fn a_dead_router_of_one_link_loses_new_flows_to_the_other() {
     });
 }
 
+/// While a dead router is asked whether it is back, nothing waits for its answer, not even what the kernel would send there.
+#[test]
+fn asking_a_dead_router_costs_no_packet() {
+    bounded(8 * PATIENCE, || {
+        let mut world = World::two_uplinks(Speaker::Embedded)?.dual_stack()?;
+        world.notice_dead_routers_soon()?;
+        let cgroup = Cgroup::new("host")?;
+        let site = Site::new(world.host.namespace(), &cgroup)?;
+        let daemon = site.daemon::<&str>([])?;
+        site.wait_for_routers()?;
+        let (maps, mut notices) = (site.maps()?, daemon.watch()?);
+        until_chosen(&maps, &mut notices, &ISP_A)?;
+        free_flows_are_by(&world, &cgroup, &ISP_A, |_| true)?;
+        world.kill(&ISP_A)?;
+        let storms = VERSIONS.map(|family| storm(&world, &cgroup, Kind::UdpConnected, family, None));
+        until_chosen(&maps, &mut notices, &ISP_B)?;
+        drop(storms);
+        // Long enough for all that follows.
+        let host = world.host.namespace();
+        host.sysctl(&format!("net/ipv6/neigh/{}/retrans_time_ms", ISP_A.name), 10_000)?;
+        let entry = format!("{} dev {} ", ISP_A.link_local(), ISP_A.name);
+        world.host.events().until(&format!("the daemon to ask {entry}"), || {
+            let neighbours = host.ip_show(&["-6", "neigh"])?;
+            let asked = |line: &str| line.starts_with(&entry) && line.trim_end().ends_with("PROBE");
+            Ok(neighbours.lines().any(asked).then_some(()))
+        })?;
+        free_flows_are_by(&world, &cgroup, &ISP_B, |_| true)
+            .map_err(|e| anyhow::anyhow!("{e} {}", daemon.log().unwrap()))?;
+        daemon.stop()
+    });
+}
+
 /// A gateway that is another machine when it is back is found, although it says nothing of itself.
 #[test]
 fn a_dead_router_that_is_replaced() {

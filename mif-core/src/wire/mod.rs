@@ -20,6 +20,7 @@ mod link_layer;
 mod message;
 mod mtu;
 mod name;
+mod ns;
 mod octets;
 mod option;
 mod pref64;
@@ -43,6 +44,7 @@ pub use message::{
     ROUTER_SOLICITATION,
 };
 pub use name::{DomainName, LABEL_MAX, NAME_MAX, NameError};
+pub use ns::NeighborSolicitation;
 pub use option::{NdOption, OPTION_MAX, OptionList, UNIT, kind};
 pub use pref64::Pref64;
 pub use preference::RouterPreference;

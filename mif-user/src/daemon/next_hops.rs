@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 use super::{conf, run::Daemon};
 use crate::{
     clock,
-    net::{arp, neighbour},
+    net::{arp, neighbour, ra::RaSocket},
 };
 
 /// The kernel's default for `router_probe_interval`, and what RFC 4191 §3.2 asks for at least.
@@ -66,7 +66,7 @@ impl Daemon<'_> {
     }
 
     /// Asks the dead ones whose time has come.
-    pub(super) fn ask_dead_next_hops(&mut self, now: Time) {
+    pub(super) fn ask_dead_next_hops(&mut self, advertisements: &RaSocket, now: Time) {
         if !self.next_hops.next_deadline().passed(now) {
             return;
         }
@@ -77,8 +77,13 @@ impl Daemon<'_> {
         let mut next_hops = std::mem::take(&mut self.next_hops);
         for (next_hop, ask) in next_hops.due(now, traffic, |ifindex| self.probe_interval(ifindex)) {
             if self.owner.set.is_unreachable(next_hop.0, &next_hop.1) {
-                if ask == Ask::Resolve || !self.ask_all_for(next_hop) {
-                    self.ask(next_hop, &ask);
+                match (&ask, Family::of(next_hop.1)) {
+                    (Ask::Probe(_), Family::Ipv4) if self.ask_all_by_arp(next_hop) => {}
+                    (Ask::Probe(_), Family::Ipv6) => {
+                        self.ask(next_hop, &ask);
+                        self.ask_all(advertisements, next_hop);
+                    }
+                    _ => self.ask(next_hop, &ask),
                 }
             } else {
                 next_hops.forget(next_hop);
@@ -87,10 +92,16 @@ impl Daemon<'_> {
         self.next_hops = next_hops;
     }
 
-    /// Asks all on the link for an IPv4 gateway, whether or not another machine has its address now, and says whether that was
-    /// possible. (Those of IPv6 advertise themselves.) Not together with a probe: for a second after that the kernel believes no other
-    /// link-layer address (`neigh/*/locktime`).
-    fn ask_all_for(&self, (ifindex, address): NextHop) -> bool {
+    /// Asks all on the link for an IPv6 router, after a probe: another machine may have its address now.
+    fn ask_all(&self, advertisements: &RaSocket, (ifindex, address): NextHop) {
+        if let Err(error) = advertisements.send_ns(ifindex, address) {
+            debug!("{address} on {}: {error}", self.filter.name(ifindex).unwrap_or("?"));
+        }
+    }
+
+    /// The same for an IPv4 gateway; says whether that was possible. Not together with a probe: for a second after that the kernel
+    /// believes no other link-layer address (`neigh/*/locktime`).
+    fn ask_all_by_arp(&self, (ifindex, address): NextHop) -> bool {
         let own = self.owner.set.beside(ifindex, address).and_then(|own| own.to_ipv4_mapped());
         let (Some(own), Some(gateway)) = (own, address.to_ipv4_mapped()) else { return false };
         arp::request(ifindex, own, gateway).unwrap_or_else(|error| {

@@ -324,7 +324,7 @@ impl<'a> Daemon<'a> {
                     debug!("{router} on {}: {error}", self.filter.name(ifindex).unwrap_or("?"));
                 }
             }
-            self.ask_dead_next_hops(now);
+            self.ask_dead_next_hops(advertisements, now);
             self.soliciting.default_routers(self.owner.interfaces_with_default_router(), now);
             self.tell(cause, committed.operations);
             if !self.ready && (now >= self.ready_at_last() || !self.owner.guesses_routers(now)) {

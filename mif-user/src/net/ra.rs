@@ -1,4 +1,4 @@
-//! Router Advertisements in, Router Solicitations out: one raw ICMPv6 socket for all interfaces.
+//! Router Advertisements in, solicitations of routers and neighbours out: one raw ICMPv6 socket for all interfaces.
 //!
 //! One, not one per interface: interfaces come and go without a socket to open, bind and close in step with them, every
 //! interface is in ff02::1 anyway (`ipv6_add_dev`), and the kernel tells the interface of each packet
@@ -17,7 +17,7 @@ use std::{
 
 use mif_core::{
     time::Time,
-    wire::{ALL_ROUTERS, ROUTER_ADVERTISEMENT, RouterSolicitation},
+    wire::{ALL_ROUTERS, NeighborSolicitation, ROUTER_ADVERTISEMENT, RouterSolicitation},
 };
 use nix::{
     errno::Errno,
@@ -60,7 +60,7 @@ pub struct RaMessage {
     pub received: Time,
 }
 
-/// Why no Router Solicitation was sent.
+/// Why no solicitation was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SolicitError {
     /// The interface has no address that is past duplicate detection yet. Its next deadline is a better time; the
@@ -172,13 +172,27 @@ impl RaSocket {
     /// [`SolicitError`]. Nothing waits: a socket buffer that is full is an error too.
     pub fn send_rs(&self, ifindex: u32) -> Result<(), SolicitError> {
         let address = ethernet_address(ifindex)?.map(|address| address.to_vec());
-        let solicitation =
-            RouterSolicitation { source_link_layer_address: address }.emit().expect("six octets fit");
-        let to = SockaddrIn6::from(SocketAddrV6::new(ALL_ROUTERS, 0, 0, ifindex));
+        let solicitation = RouterSolicitation { source_link_layer_address: address };
+        self.send(ifindex, ALL_ROUTERS, &solicitation.emit().expect("six octets fit"))
+    }
+
+    /// Asks all on the link of an interface who has `target`, from the address the kernel picks: its link-local one where the target
+    /// is. The answer is the kernel's, which takes it unless it has no entry for the target, or one that failed (`ndisc_recv_na`).
+    ///
+    /// # Errors
+    /// As [`Self::send_rs`].
+    pub fn send_ns(&self, ifindex: u32, target: Ipv6Addr) -> Result<(), SolicitError> {
+        let address = ethernet_address(ifindex)?.map(|address| address.to_vec());
+        let solicitation = NeighborSolicitation { target, source_link_layer_address: address };
+        self.send(ifindex, solicitation.destination(), &solicitation.emit().expect("six octets fit"))
+    }
+
+    fn send(&self, ifindex: u32, destination: Ipv6Addr, icmp: &[u8]) -> Result<(), SolicitError> {
+        let to = SockaddrIn6::from(SocketAddrV6::new(destination, 0, 0, ifindex));
         let from =
             libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: [0; 16] }, ipi6_ifindex: ifindex };
         let control = [ControlMessage::Ipv6PacketInfo(&from), ControlMessage::Ipv6HopLimit(&HOP_LIMIT)];
-        let data = [IoSlice::new(&solicitation)];
+        let data = [IoSlice::new(icmp)];
         match sendmsg(self.fd.get().as_raw_fd(), &data, &control, MsgFlags::empty(), Some(&to)) {
             Ok(_) => Ok(()),
             Err(Errno::EADDRNOTAVAIL) => Err(SolicitError::NoAddress),
