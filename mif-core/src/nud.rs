@@ -95,14 +95,24 @@ pub struct NextHops {
 
 #[derive(Debug)]
 struct Dead {
-    /// Its entry was asked to be kept.
-    kept: bool,
-    /// REACHABLE would be an answer.
-    asked: bool,
+    entry: Entry,
     /// When to ask it again.
     next: Time,
     /// How much traffic there had been when it was asked last.
     traffic: Option<u64>,
+}
+
+/// What is known of the kernel's entry of a dead next hop.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Entry {
+    /// It is to be kept, and the kernel has not said STALE yet. What it says of failing until then may be what it was told.
+    Told,
+    /// It is kept.
+    Kept,
+    /// It is STALE by itself.
+    Doubtful,
+    /// REACHABLE will be an answer.
+    Asked,
 }
 
 impl NextHops {
@@ -121,32 +131,31 @@ impl NextHops {
         }
         let probe = || news.link_layer.clone().map(Ask::Probe);
         match (news.state, self.dead.get_mut(&news.next_hop)) {
+            (State::Failed, Some(Dead { entry: Entry::Told, .. })) => (false, None),
             (State::Failed, _) => {
                 let link_layer = self.known.get(&news.next_hop).filter(|_| keeps).cloned();
-                let first = Dead { kept: false, asked: false, next: now.after(interval), traffic: None };
-                let dead = self.dead.entry(news.next_hop).or_insert(first);
-                dead.kept = link_layer.is_some();
-                dead.asked = !dead.kept;
+                let entry = if link_layer.is_some() { Entry::Told } else { Entry::Asked };
+                let first = Dead { entry, next: now.after(interval), traffic: None };
+                self.dead.entry(news.next_hop).or_insert(first).entry = entry;
                 (false, link_layer.map(Ask::Keep))
             }
             (State::Stale, Some(dead)) => {
-                dead.asked = false;
-                let as_told = dead.kept && same;
+                let as_told = same && matches!(dead.entry, Entry::Told | Entry::Kept);
+                dead.entry = if as_told { Entry::Kept } else { Entry::Doubtful };
                 (false, if as_told { None } else { probe() })
             }
             (State::Probe, Some(dead)) => {
-                dead.asked = true;
+                dead.entry = Entry::Asked;
                 (false, None)
             }
-            (State::Reachable, Some(dead)) if same && !dead.asked => (false, probe()),
-            (State::Gone, Some(dead)) => {
+            (State::Reachable, Some(dead)) if same && dead.entry != Entry::Asked => (false, probe()),
+            (State::Gone, dead) => {
                 self.known.remove(&news.next_hop);
-                dead.asked = true;
-                (false, std::mem::take(&mut dead.kept).then_some(Ask::Resolve))
-            }
-            (State::Gone, None) => {
-                self.known.remove(&news.next_hop);
-                (true, None)
+                match dead.map(|dead| std::mem::replace(&mut dead.entry, Entry::Asked)) {
+                    None => (true, None),
+                    Some(Entry::Told | Entry::Kept) => (false, Some(Ask::Resolve)),
+                    Some(Entry::Doubtful | Entry::Asked) => (false, None),
+                }
             }
             (State::Reachable | State::Static | State::Stale | State::Probe, _) => {
                 self.dead.remove(&news.next_hop);
@@ -159,7 +168,10 @@ impl NextHops {
     #[must_use]
     pub fn advertises(&self, next_hop: NextHop) -> Option<Ask> {
         let link_layer = self.known.get(&next_hop)?;
-        self.dead.get(&next_hop).filter(|dead| dead.kept).map(|_| Ask::Probe(link_layer.clone()))
+        self.dead
+            .get(&next_hop)
+            .filter(|dead| dead.entry == Entry::Kept)
+            .map(|_| Ask::Probe(link_layer.clone()))
     }
 
     /// It is no next hop any more.
@@ -192,6 +204,10 @@ impl NextHops {
         let mut due = Vec::new();
         for (next_hop, dead) in self.dead.iter_mut().filter(|(_, dead)| dead.next <= now) {
             dead.next = now.after(interval(next_hop.0));
+            // The kernel would have said so by now.
+            if dead.entry == Entry::Told {
+                dead.entry = Entry::Asked;
+            }
             if dead.traffic.replace(traffic) == Some(traffic) {
                 continue;
             }
@@ -255,6 +271,13 @@ mod tests {
                 (Failed, None, false, None),
                 (Stale, Some(OLD), false, probe()),
                 (Probe, Some(OLD), false, None),
+            ],
+            // A packet had it resolved before the kernel was told, so that it fails once more.
+            vec![
+                (Reachable, Some(OLD), true, None),
+                (Failed, None, false, keep()),
+                (Failed, None, false, None),
+                (Stale, Some(OLD), false, None),
             ],
             // Asked, again in vain, and again with an answer.
             dies(vec![
@@ -336,6 +359,7 @@ mod tests {
             (2, dead("fe80::2")),
             // Its time stays what it was: traffic makes it fail again every few seconds.
             (9, dead("192.0.2.1")),
+            (9, ("192.0.2.1", State::Stale, Some(Vec::from(OLD)))),
         ] {
             let news = Neighbour { next_hop: next_hop(text), state, link_layer };
             next_hops.hear(&news, text == "192.0.2.1", INTERVAL, at(seconds));

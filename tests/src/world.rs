@@ -273,7 +273,7 @@ impl World {
     /// The kernel refused.
     pub fn notice_dead_routers_soon(&self) -> Result<()> {
         const TIMES: [(&str, u32); 3] =
-            [("base_reachable_time_ms", 1000), ("delay_first_probe_time", 1), ("retrans_time_ms", 100)];
+            [("base_reachable_time_ms", 1000), ("delay_first_probe_time", 1), ("retrans_time_ms", 200)];
         for version in ["ipv6", "ipv4"] {
             for uplink in &self.uplinks {
                 for (name, value) in TIMES {
