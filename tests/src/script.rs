@@ -91,6 +91,8 @@ enum Step {
     Size(usize),
     /// UDP_SEGMENT: the kernel cuts what is sent into datagrams of so many octets
     Segment(u16),
+    /// UDP_CORK: whether what is sent waits in the socket for more
+    Cork(bool),
     /// send(2) on the connected socket, and the answer
     Exchange,
     /// sendto(2), and the answer
@@ -143,6 +145,8 @@ impl FromStr for Step {
             "named" => Self::Named(value.into()),
             "size" => Self::Size(value.parse().map_err(|_| unknown())?),
             "segment" => Self::Segment(value.parse().map_err(|_| unknown())?),
+            "cork" => Self::Cork(true),
+            "uncork" => Self::Cork(false),
             "exchange" => Self::Exchange,
             "to" => Self::To(address()?),
             "send-to" => Self::SendTo(address()?),
@@ -305,6 +309,7 @@ impl Player<'_> {
                 Ok(())
             }
             Step::Segment(size) => Ok(setsockopt(&self.socket, sockopt::UdpGsoSegment, &i32::from(*size))?),
+            Step::Cork(on) => self.set_option(libc::IPPROTO_UDP, libc::UDP_CORK, &i32::from(*on)),
             Step::Exchange | Step::To(_) | Step::SendTo(_) => self.exchange(step),
             Step::Wait | Step::Inherit(_) | Step::Pass(_) => Err(io::ErrorKind::Unsupported.into()),
         }
