@@ -128,8 +128,7 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
     // The packet comes from a device above this one: it is what a tunnel made around another, or went down a stack.
     let comes_down = tc_index & JUDGED != 0;
     let bytes = u64::from(len);
-    let strict = config.flags & config_flags::STRICT != 0;
-    if strict && frame::is_bare(skb) && !frame::may_leave(skb, ifindex, comes_down) {
+    if config.flags & config_flags::STRICT != 0 && frame::is_bare(skb) && !frame::may_leave(skb, ifindex) {
         report::count(Reason::Vetoed, NO_PVD, bytes);
         return Some(TC_ACT_SHOT);
     }
@@ -141,6 +140,7 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
         report::count(Reason::Forwarded, NO_PVD, bytes);
         return None;
     }
+    let strict = config.flags & config_flags::STRICT != 0;
     let addresses =
         if ipv4 { addresses::<Ipv4>(ctx, len, strict) } else { addresses::<Ipv6>(ctx, len, strict) };
     // IPv4 addresses in an IPv6 header (RFC 4291 §2.5.5.2 is for sockets): the tables would answer for IPv4.
@@ -148,7 +148,8 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
         addresses.filter(|addresses| ipv4 || !addresses[0].is_v4_mapped() && !addresses[1].is_v4_mapped());
     let Some([source, destination]) = addresses else {
         report::count(Reason::Malformed, NO_PVD, bytes);
-        return (strict && strict_view(skb) != DEFAULT_VIEW).then_some(TC_ACT_SHOT);
+        let strict = config.flags & config_flags::STRICT != 0 && strict_view(skb) != DEFAULT_VIEW;
+        return strict.then_some(TC_ACT_SHOT);
     };
     let packet = Packet { source, destination, ifindex };
     if config.flags & config_flags::POLICIES != 0
@@ -159,7 +160,11 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
     }
     let mut rule = Rule::default_of(config, &destination);
     let mut outcome = decide::egress(&Maps, config, &packet, || {
-        let found = if strict { cookie::rule(ctx, ipv4, &source, &destination) } else { None };
+        let found = if config.flags & config_flags::STRICT == 0 {
+            None
+        } else {
+            cookie::rule(ctx, ipv4, &source, &destination)
+        };
         let found = found.unwrap_or_else(|| Rule::of(&Maps, config, &destination, &PacketSocket(ctx)));
         if !found.pinned() || !(comes_down || tunnel::is_around_another(ctx, ipv4)) {
             rule = found;

@@ -124,11 +124,12 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
             && (decision.ifindex == packet.ifindex
                 || decision.ifindex == 0 && (!pinned || rule.permits_interface(tables, packet.ifindex)))
     });
-    // Where routers share the link, the kernel's routes may name another one's than the source's or, where nobody said whose the
+    // Where routers share the link, the kernel's routes may name another one than the source's or, where nobody said whose the
     // source is, than the view's.
-    let told = source.flags & source_flags::NEXT_HOP != 0
-        || rule.cgroup != 0 && source.flags & source_flags::SHARED_LINK != 0;
-    if at_home && !told {
+    if at_home
+        && source.flags & source_flags::NEXT_HOP == 0
+        && (source.flags & source_flags::SHARED_LINK == 0 || rule.cgroup == 0)
+    {
         // Where the PvD leads nowhere, the kernel's route leads to another one's router of the link.
         return if pinned
             && administrator.is_none()
@@ -167,11 +168,15 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
         || here.is_some_and(|decision| decision.flags & decision_flags::ON_LINK != 0);
     // The route to the destination that goes with this source: the PvD's own, or that of the other gateway that shares
     // the address, in a view that has only the other. A PvD of several prefixes may have a router for each.
-    let prefix_bits = if source.on_link_bits == 0 { USUAL_PREFIX_BITS } else { source.on_link_bits };
-    let announced = source.flags & source_flags::NEXT_HOP != 0 || !told;
+    // What nobody announced goes with each.
+    let prefix_bits = match source.flags & (source_flags::NEXT_HOP | source_flags::SHARED_LINK) {
+        source_flags::SHARED_LINK => 0,
+        _ if source.on_link_bits == 0 => USUAL_PREFIX_BITS,
+        _ => source.on_link_bits,
+    };
     let own = here.filter(|decision| {
         (decision.pvd == source.pvd || decision.source == packet.source)
-            && (!announced || decision.source.shares_prefix(&packet.source, prefix_bits))
+            && decision.source.shares_prefix(&packet.source, prefix_bits)
             && !has_ended(tables, decision.valid_until)
     });
     if at_home && on_link {
@@ -188,11 +193,9 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
     let next_hop = match own {
         _ if on_link => packet.destination,
         Some(own) if !own.next_hop.is_unspecified() => own.next_hop,
-        // The view has no router for it: unless it is strict the kernel's will do.
-        None if at_home && !announced && !pinned => return Outcome::pass(Reason::Consistent, source.pvd),
         _ => source.next_hop,
     };
-    if pinned && told && next_hop.is_unspecified() {
+    if pinned && source.flags & source_flags::SHARED_LINK != 0 && next_hop.is_unspecified() {
         // The kernel's routes of the link would name a router, which may be another's.
         return Outcome::refuse(Reason::Unreachable, source.pvd);
     }

@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use mif_common::{abi::DEFAULT_VIEW, decide::Tables as _};
 
-use super::{ETHERNET_TYPE, Header as _, Ipv4, Ipv6, load_from, strict_view};
+use super::{ETHERNET_TYPE, Header as _, Ipv4, Ipv6, JUDGED, load_from, strict_view};
 use crate::tables::Maps;
 
 /// `linux/socket.h`
@@ -27,22 +27,26 @@ pub(super) fn is_bare(skb: *const __sk_buff) -> bool {
 }
 
 /// Whether a frame that a packet(7) socket made may leave: under a strict policy by the interfaces of its view only, with
-/// the protocol that it says it has, because what follows reads the headers of that one, and without a tag of its own. One that
-/// `comes_down` had its look at the device above, which may be one of VLANs that writes its tags into the frame.
-#[inline(always)]
-pub(super) fn may_leave(skb: *mut __sk_buff, ifindex: u32, comes_down: bool) -> bool {
+/// the protocol that it says it has, because what follows reads the headers of that one, and without a tag of its own. One that comes
+/// down had its look at the device above, which may be one of VLANs that writes its tags into the frame. Not inlined: the verifier would
+/// walk all that follows once for each way through it.
+#[inline(never)]
+pub(super) fn may_leave(skb: *mut __sk_buff, ifindex: u32) -> bool {
     let view = strict_view(skb);
     if view == DEFAULT_VIEW {
         return true;
     }
     // SAFETY: the context is valid for the program's run.
-    let (ctx, protocol) = unsafe { (TcContext::new(ptr::NonNull::new_unchecked(skb)), (*skb).protocol) };
-    let found = load_from::<u16>(&ctx, ETHERNET_TYPE as u32, BPF_HDR_START_MAC);
-    let honest = found.is_some_and(|found| {
-        u32::from(found) == protocol || found != Ipv4::PROTOCOL && found != Ipv6::PROTOCOL
-    });
-    let hidden = found.is_some_and(|found| is_tag(found)) && !comes_down && hides_a_packet(&ctx);
-    honest && !hidden && Maps.permits_interface(view, ifindex)
+    let (ctx, protocol, tc_index) =
+        unsafe { (TcContext::new(ptr::NonNull::new_unchecked(skb)), (*skb).protocol, (*skb).tc_index) };
+    let Some(found) = load_from::<u16>(&ctx, ETHERNET_TYPE as u32, BPF_HDR_START_MAC) else { return false };
+    if u32::from(found) != protocol && (found == Ipv4::PROTOCOL || found == Ipv6::PROTOCOL) {
+        return false;
+    }
+    if is_tag(found) && tc_index & JUDGED == 0 && hides_a_packet(&ctx) {
+        return false;
+    }
+    Maps.permits_interface(view, ifindex)
 }
 
 /// A tag before the type proper (IEEE 802.1Q §9.5). A router takes a frame with a priority tag, of VLAN 0, for one without.

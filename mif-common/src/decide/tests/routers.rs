@@ -141,7 +141,7 @@ fn a_source_that_nobody_announced() {
         (STRICT, "2::9", "::", "consistent 1"),
         (PINNED, "a::9", "fe80::a", "next-hop 1 on 11 to fe80::1"),
         (PINNED, "8::9", "fe80::a", "administrator 1"),
-        (PINNED, "f::9", "fe80::a", "consistent 1"),
+        (PINNED, "f::9", "fe80::a", "next-hop 1 on 11 to fe80::a"),
         (PREFER, "a::9", "fe80::a", "consistent 1"),
         (STRICT_ALL, "a::9", "fe80::a", "consistent 1"),
     ] {
