@@ -52,6 +52,9 @@ impl Mode {
 pub struct Config {
     /// `bpf_get_netns_cookie` of the namespace the daemon serves; 0: not configured, every hook passes.
     pub netns_cookie: u64,
+    /// Digest of the constants that the programs were loaded with ([`SocketLayout`], [`NetnsPath`]): they are no part of a program's
+    /// tag.
+    pub constants: u64,
     /// [`Mode`] of view 0.
     pub mode: u32,
     /// [`config_flags`].

@@ -80,6 +80,7 @@ pub struct Owner {
     /// Somebody reads the hooks' events.
     watched: bool,
     changes: Vec<Change>,
+    reused: store::Reused,
     /// PvDs, rules or views differ from what the maps hold.
     changed: bool,
     /// Policies differ.
@@ -122,6 +123,7 @@ impl Owner {
             counted,
             watched: false,
             changes: Vec::new(),
+            reused: store::Reused::default(),
             changed: true,
             policies_changed: true,
             contents: BTreeMap::new(),
@@ -149,6 +151,7 @@ impl Owner {
 
     fn take(&mut self, changes: Vec<Change>) {
         self.changed |= changes.iter().any(Change::concerns_selection);
+        self.reused.note(&changes);
         self.changes.extend(changes);
     }
 

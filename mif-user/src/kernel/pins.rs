@@ -144,8 +144,15 @@ impl Installation {
     /// # Errors
     /// When bpffs holds foreign pins, or the kernel refuses; what was installed before is then still in force.
     pub fn start(plan: &Plan) -> Result<Self, InstallError> {
+        Self::start_knowing(plan, Layouts::of_the_kernel())
+    }
+
+    /// The same, with what the programs are told of the kernel.
+    ///
+    /// # Errors
+    /// As [`Installation::start`].
+    pub fn start_knowing(plan: &Plan, layouts: Layouts) -> Result<Self, InstallError> {
         let directory = &plan.directory;
-        let layouts = Layouts::of_the_kernel();
         let mut ebpf = object::load(plan.sizes, &layouts)?;
         let cgroup = attach::cgroup_id(&plan.cgroup).map_err(io_error("look at", &plan.cgroup))?;
         // A replacement that was cut off between its two renames: the old installation is the one in force.
@@ -154,13 +161,13 @@ impl Installation {
         }
         remove_tree(&aside(directory, "new"))?;
         remove_tree(&aside(directory, "old"))?;
-        let origin = match inspect(directory, &ebpf, cgroup, plan.sizes)? {
+        let origin = match inspect(plan, &ebpf, cgroup, &layouts)? {
             State::Absent => Origin::Fresh,
             State::Same => Origin::Adopted,
             State::Other(why) => Origin::Replaced(why),
         };
         if origin != Origin::Adopted {
-            build(plan, &mut ebpf, cgroup)?;
+            build(plan, &mut ebpf, cgroup, &layouts)?;
         }
         let egress = SchedClassifier::from_pin(directory.join(PROGRAMS).join(EGRESS_PROGRAM))
             .map_err(|source| LoadError::Program { name: EGRESS_PROGRAM, source })?;
@@ -318,7 +325,8 @@ enum State {
     Other(String),
 }
 
-fn inspect(directory: &Path, ebpf: &Ebpf, cgroup: u64, sizes: Sizes) -> Result<State, InstallError> {
+fn inspect(plan: &Plan, ebpf: &Ebpf, cgroup: u64, layouts: &Layouts) -> Result<State, InstallError> {
+    let Plan { directory, sizes, .. } = plan;
     if !directory.exists() {
         return Ok(State::Absent);
     }
@@ -341,8 +349,14 @@ fn inspect(directory: &Path, ebpf: &Ebpf, cgroup: u64, sizes: Sizes) -> Result<S
         }
     }
     match Maps::open(directory) {
-        Ok(maps) if maps.pvd_places() == sizes.pvds => {}
-        Ok(_) => return Ok(State::Other("limits.pvds has changed".into())),
+        Ok(maps) if maps.pvd_places() != sizes.pvds => {
+            return Ok(State::Other("limits.pvds has changed".into()));
+        }
+        // Who knows less than all replaces nobody: the programs there may know more.
+        Ok(maps) if layouts.missing.is_empty() && maps.config()?.constants != layouts.digest() => {
+            return Ok(State::Other("the programs know the kernel's structures otherwise".into()));
+        }
+        Ok(_) => {}
         Err(error) => return Ok(State::Other(error.to_string())),
     }
     for name in CGROUP_PROGRAMS {
@@ -355,7 +369,7 @@ fn inspect(directory: &Path, ebpf: &Ebpf, cgroup: u64, sizes: Sizes) -> Result<S
 
 /// Builds an installation aside, gives it the tables and policies of the old one, attaches it, and renames it into
 /// place.
-fn build(plan: &Plan, ebpf: &mut Ebpf, cgroup: u64) -> Result<(), InstallError> {
+fn build(plan: &Plan, ebpf: &mut Ebpf, cgroup: u64, layouts: &Layouts) -> Result<(), InstallError> {
     let directory = &plan.directory;
     let new = aside(directory, "new");
     for folder in [new.clone(), new.join(MAPS), new.join(PROGRAMS), new.join(LINKS)] {
@@ -372,7 +386,12 @@ fn build(plan: &Plan, ebpf: &mut Ebpf, cgroup: u64) -> Result<(), InstallError> 
         program.pin(&path).map_err(|source| InstallError::Pin { path, source })?;
     }
     // The layout of an all-zero CONFIG would not be ours: write it before anybody opens the maps.
-    let config = abi::Config { layout: abi::LAYOUT, pvds: plan.sizes.pvds, ..abi::Config::default() };
+    let config = abi::Config {
+        layout: abi::LAYOUT,
+        pvds: plan.sizes.pvds,
+        constants: layouts.digest(),
+        ..abi::Config::default()
+    };
     let path = new.join(MAPS).join("CONFIG");
     write_config(ebpf, config).map_err(|source| InstallError::Maps(MapsError::Open { path, source }))?;
     if directory.exists() {
@@ -428,8 +447,8 @@ fn carry_over(old: &Maps, new: &mut Maps) -> Result<(), MapsError> {
     for (cgroup, policy) in old.policies()? {
         new.set_policy(cgroup, policy)?;
     }
-    let pvds = new.config()?.pvds;
-    new.set_config(abi::Config { pvds, ..old.config()? })
+    let abi::Config { pvds, constants, .. } = new.config()?;
+    new.set_config(abi::Config { pvds, constants, ..old.config()? })
 }
 
 fn write_config(ebpf: &mut Ebpf, config: abi::Config) -> Result<(), aya::maps::MapError> {
