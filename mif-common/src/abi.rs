@@ -8,7 +8,7 @@ use bytemuck::{CheckedBitPattern, Pod, Zeroable, checked};
 use crate::addr::Addr;
 
 /// Version of the map layout and of the meaning of the values.
-pub const LAYOUT: u32 = 6;
+pub const LAYOUT: u32 = 7;
 
 /// A PvD's place in the PVD array; 0 is [`NO_PVD`].
 pub type PvdIndex = u32;
@@ -52,6 +52,9 @@ impl Mode {
 pub struct Config {
     /// `bpf_get_netns_cookie` of the namespace the daemon serves; 0: not configured, every hook passes.
     pub netns_cookie: u64,
+    /// Digest of the constants that the programs were loaded with ([`SocketLayout`], [`NetnsPath`]): they are no part of a program's
+    /// tag.
+    pub constants: u64,
     /// [`Mode`] of view 0.
     pub mode: u32,
     /// [`config_flags`].
@@ -223,6 +226,9 @@ pub mod source_flags {
     /// The interface went down while its PvD led beyond the link, and the address stayed. It is no source for new flows, and what
     /// has it may not leave by another provider. [`super::Source::pvd`] is [`super::NO_PVD`].
     pub const STRANDED: u32 = 1 << 4;
+    /// The interface has several routers. Without [`NEXT_HOP`] no advertisement says whose the address is (DHCPv6, by hand): the
+    /// kernel's choice of a router is as good as any, but for a cgroup with a policy, whose view has a router of its own.
+    pub const SHARED_LINK: u32 = 1 << 5;
 }
 
 /// PVD element, by [`PvdIndex`]. An all-zero element is a free place.

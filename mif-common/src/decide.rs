@@ -179,8 +179,10 @@ impl Outcome {
         Self::new(Verdict::Pass, reason, pvd)
     }
 
+    /// Refuse the call, drop the packet.
     #[inline(always)]
-    const fn refuse(reason: Reason, pvd: PvdIndex) -> Self {
+    #[must_use]
+    pub const fn refuse(reason: Reason, pvd: PvdIndex) -> Self {
         Self::new(Verdict::Refuse, reason, pvd)
     }
 

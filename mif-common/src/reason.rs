@@ -43,12 +43,12 @@ reasons! {
     Observed = 12, "observed", "would have been changed or refused, but the mode is observe";
     Unreachable = 13, "unreachable", "refused: no PvD of the strict view reaches the destination, or the interface of the source is down";
     Vetoed = 14, "vetoed", "refused or dropped: source or interface of a PvD that the strict view does not allow";
-    BindFailed = 15, "bind-failed", "the kernel would not bind the chosen source; left to the kernel";
-    DeviceFailed = 16, "device-failed", "the kernel would not bind the chosen interface; left to the kernel";
+    BindFailed = 15, "bind-failed", "the kernel would not bind the chosen source; left to the kernel, refused under a strict policy";
+    DeviceFailed = 16, "device-failed", "the kernel would not bind the chosen interface; left to the kernel, refused under a strict policy";
     Redirected = 17, "redirected", "the packet was about to leave by another PvD's interface and was sent to its own";
     Forwarded = 18, "forwarded", "the packet is not of this host; left alone";
-    Malformed = 19, "malformed", "the packet is too short for its IP header; left alone";
-    NextHop = 20, "next-hop", "several routers share the link; the packet was sent to that of its source";
+    Malformed = 19, "malformed", "the packet is too short for its IP header, or has IPv4 addresses in an IPv6 header; left alone, dropped under a strict policy";
+    NextHop = 20, "next-hop", "several routers share the link; the packet was sent to that of its source, or of the policy's view";
     Readdressed = 21, "readdressed", "the echo request of a socket without a source was given that of the view's PvD";
     SeveralInterfaces = 22, "several-interfaces", "the source is an address of several interfaces; left to the kernel";
 }

@@ -1,30 +1,28 @@
 //! The tc egress hook: the safety net for whatever no socket hook sees.
 
 mod echo;
+mod frame;
 
 use core::{mem, ptr};
 
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{
-        __sk_buff, BPF_F_PSEUDO_HDR, TC_ACT_SHOT,
+        __sk_buff, TC_ACT_SHOT,
         bpf_hdr_start_off::{BPF_HDR_START_MAC, BPF_HDR_START_NET},
-        bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1, bpf_sock,
+        bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
     },
-    helpers::generated::{
-        bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect_neigh, bpf_sk_fullsock, bpf_skb_change_head,
-        bpf_skb_load_bytes_relative, bpf_skb_store_bytes,
-    },
+    helpers::generated::{bpf_redirect_neigh, bpf_skb_change_head, bpf_skb_load_bytes_relative},
     programs::TcContext,
 };
 use mif_common::{
     Addr, Reason,
     abi::{DEFAULT_VIEW, Hook, Mode, NO_PVD, config_flags},
-    decide::{self, Outcome, Packet, Rule, Tables as _, Verdict},
+    decide::{self, Outcome, Packet, Rule, Verdict},
 };
 
 use crate::{
-    cookie, family,
+    cookie,
     report::{self, Subject},
     tables::{self, Maps, PacketSocket},
     tunnel,
@@ -42,22 +40,8 @@ const ICMPV6: u8 = 58;
 const ND_TYPES: core::ops::RangeInclusive<u8> = 133..=137;
 /// RFC 792
 const ICMP: u8 = 1;
-/// Echo requests (RFC 792, RFC 4443 §4.1).
-const ECHO_IPV4: u8 = 8;
-const ECHO_IPV6: u8 = 128;
-/// Offsets in the IPv4 header (RFC 791 §3.1), and its length without options.
-const FRAGMENT_OFFSET: u32 = 6;
+/// Offset in the IPv4 header (RFC 791 §3.1).
 const PROTOCOL_OFFSET: u32 = 9;
-const CHECKSUM_OFFSET: u32 = 10;
-const IPV4_HEADER: u32 = 20;
-/// The first octet of an IPv4 header without options: version and length in words.
-const VERSION_WITHOUT_OPTIONS: u8 = 0x45;
-/// "More fragments" and the offset.
-const FRAGMENT_BITS: u16 = 0x3fff;
-/// Offset of the checksum in an ICMPv6 message (RFC 4443 §2.1).
-const ICMPV6_CHECKSUM: u32 = 2;
-/// `linux/socket.h`
-const AF_PACKET: u32 = 17;
 /// `linux/socket.h`
 const AF_INET: u32 = 2;
 /// `linux/socket.h`
@@ -144,7 +128,7 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
     // The packet comes from a device above this one: it is what a tunnel made around another, or went down a stack.
     let comes_down = tc_index & JUDGED != 0;
     let bytes = u64::from(len);
-    if config.flags & config_flags::STRICT != 0 && is_bare_frame(skb) && !may_leave(skb, ifindex) {
+    if config.flags & config_flags::STRICT != 0 && frame::is_bare(skb) && !frame::may_leave(skb, ifindex) {
         report::count(Reason::Vetoed, NO_PVD, bytes);
         return Some(TC_ACT_SHOT);
     }
@@ -159,16 +143,14 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
     let strict = config.flags & config_flags::STRICT != 0;
     let addresses =
         if ipv4 { addresses::<Ipv4>(ctx, len, strict) } else { addresses::<Ipv6>(ctx, len, strict) };
-    let Some([source, destination]) = addresses else {
-        report::count(Reason::Malformed, NO_PVD, bytes);
-        return None;
-    };
     // IPv4 addresses in an IPv6 header (RFC 4291 §2.5.5.2 is for sockets): the tables would answer for IPv4.
-    if !ipv4 && (source.is_v4_mapped() || destination.is_v4_mapped()) {
+    let addresses =
+        addresses.filter(|addresses| ipv4 || !addresses[0].is_v4_mapped() && !addresses[1].is_v4_mapped());
+    let Some([source, destination]) = addresses else {
         report::count(Reason::Malformed, NO_PVD, bytes);
         let strict = config.flags & config_flags::STRICT != 0 && strict_view(skb) != DEFAULT_VIEW;
         return strict.then_some(TC_ACT_SHOT);
-    }
+    };
     let packet = Packet { source, destination, ifindex };
     if config.flags & config_flags::POLICIES != 0
         && echo::may_be_icmp(ctx, ipv4)
@@ -190,7 +172,7 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
         rule
     });
     if matches!(outcome.reason, Reason::Vetoed)
-        && free_echo(ctx, ipv4).is_some()
+        && echo::free(ctx, ipv4).is_some()
         && let Some(readdressed) = decide::readdress(&Maps, &rule, &packet)
     {
         outcome = readdressed;
@@ -225,7 +207,7 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
                 report::outcome(&outcome, &rule, &subject, bytes);
             }
             if matches!(outcome.reason, Reason::Readdressed) {
-                return Some(send_readdressed(ctx, ipv4, &source, &outcome));
+                return Some(echo::send_readdressed(ctx, ipv4, &source, &outcome));
             }
             // SAFETY: the context is valid for the program's run; the field is writable.
             unsafe { (*skb).tc_index = mark(outcome.ifindex) };
@@ -238,30 +220,6 @@ pub fn egress(ctx: &TcContext) -> Option<i32> {
 #[inline(always)]
 const fn mark(ifindex: u32) -> u32 {
     JUDGED | ifindex & (JUDGED - 1)
-}
-
-/// Whether a packet(7) socket sent this: then not even the protocol is the kernel's word.
-#[inline(always)]
-fn is_bare_frame(skb: *const __sk_buff) -> bool {
-    // SAFETY: the context is valid for the program's run; the socket is null or a socket, as the verifier checks.
-    unsafe { (*skb).__bindgen_anon_2.sk.as_ref().is_some_and(|sk| sk.family == AF_PACKET) }
-}
-
-/// Whether a frame that a packet(7) socket made may leave: under a strict policy by the interfaces of its view only, and with
-/// the protocol that it says it has, because what follows reads the headers of that one.
-#[inline(always)]
-fn may_leave(skb: *mut __sk_buff, ifindex: u32) -> bool {
-    let view = strict_view(skb);
-    if view == DEFAULT_VIEW {
-        return true;
-    }
-    // SAFETY: the context is valid for the program's run.
-    let (ctx, protocol) = unsafe { (TcContext::new(ptr::NonNull::new_unchecked(skb)), (*skb).protocol) };
-    let found = load_from::<u16>(&ctx, ETHERNET_TYPE as u32, BPF_HDR_START_MAC);
-    let honest = found.is_some_and(|found| {
-        u32::from(found) == protocol || found != Ipv4::PROTOCOL && found != Ipv6::PROTOCOL
-    });
-    honest && Maps.permits_interface(view, ifindex)
 }
 
 /// The view of the strict policy of the packet's cgroup, the default view without one.
@@ -336,71 +294,6 @@ fn in_ethernet<H: Header>(ctx: &TcContext, len: u32) -> Option<H::Pair> {
 fn is_neighbour_discovery(ctx: &TcContext) -> bool {
     load::<u8>(ctx, NEXT_HEADER_OFFSET) == Some(ICMPV6)
         && load::<u8>(ctx, IPV6_HEADER).is_some_and(|kind| ND_TYPES.contains(&kind))
-}
-
-/// Gives an echo request the outcome's source and sends it on.
-#[inline(always)]
-fn send_readdressed(ctx: &TcContext, ipv4: bool, source: &Addr, outcome: &Outcome) -> i32 {
-    if !set_source(ctx, ipv4, source, &outcome.source) {
-        return TC_ACT_SHOT;
-    }
-    // SAFETY: the context is valid for the program's run; the field is writable.
-    unsafe { (*ctx.as_ptr().cast::<__sk_buff>()).tc_index = mark(outcome.ifindex) };
-    redirect(ctx, ipv4, &outcome.source, outcome)
-}
-
-/// The socket of an echo request, in one piece, if it is bound to no source.
-#[inline(always)]
-fn free_echo(ctx: &TcContext, ipv4: bool) -> Option<&bpf_sock> {
-    let echo = if ipv4 {
-        load::<u8>(ctx, 0) == Some(VERSION_WITHOUT_OPTIONS)
-            && load::<u8>(ctx, PROTOCOL_OFFSET) == Some(ICMP)
-            && load::<u16>(ctx, FRAGMENT_OFFSET).is_some_and(|bits| u16::from_be(bits) & FRAGMENT_BITS == 0)
-            && load::<u8>(ctx, IPV4_HEADER) == Some(ECHO_IPV4)
-    } else {
-        load::<u8>(ctx, NEXT_HEADER_OFFSET) == Some(ICMPV6) && load::<u8>(ctx, IPV6_HEADER) == Some(ECHO_IPV6)
-    };
-    // SAFETY: the context is valid for the program's run; the helper takes a socket that is not null and returns one that
-    // may be.
-    let sk: Option<&bpf_sock> = unsafe {
-        let sk = (*ctx.as_ptr().cast::<__sk_buff>()).__bindgen_anon_2.sk;
-        if sk.is_null() { None } else { bpf_sk_fullsock(sk).as_ref() }
-    };
-    let protocol = if ipv4 { ICMP } else { ICMPV6 };
-    sk.filter(|sk| echo && sk.protocol == u32::from(protocol) && family::bound_address(sk).is_unspecified())
-}
-
-/// Gives the packet another source: an ICMP packet, the checksum of which covers the addresses in IPv6 only (RFC 4443 §2.3, RFC 792).
-#[inline(always)]
-fn set_source(ctx: &TcContext, ipv4: bool, old: &Addr, new: &Addr) -> bool {
-    let skb = ctx.as_ptr().cast::<__sk_buff>();
-    let ethernet = if ipv4 { is_ethernet::<Ipv4>(ctx, old) } else { is_ethernet::<Ipv6>(ctx, old) };
-    let ip = if ethernet { ETHERNET_HEADER } else { 0 };
-    if ipv4 {
-        let (from, mut to) = (old.ipv4_be(), new.ipv4_be());
-        let size = mem::size_of::<u32>() as u32;
-        // SAFETY: the address lives on this stack and has the length given; no pointer into the packet is held.
-        return unsafe {
-            bpf_l3_csum_replace(skb, ip + CHECKSUM_OFFSET, from.into(), to.into(), size.into()) == 0
-                && bpf_skb_store_bytes(skb, ip + Ipv4::SOURCE_OFFSET, (&raw mut to).cast(), size, NO_FLAGS)
-                    == 0
-        };
-    }
-    let size = mem::size_of::<u32>() as u32;
-    let flags = u64::from(BPF_F_PSEUDO_HDR) | u64::from(size);
-    let checksum = ip + IPV6_HEADER + ICMPV6_CHECKSUM;
-    for (from, to) in old.words.into_iter().zip(new.words) {
-        // SAFETY: as above.
-        if unsafe { bpf_l4_csum_replace(skb, checksum, from.into(), to.into(), flags) } != 0 {
-            return false;
-        }
-    }
-    let mut words = new.words;
-    let length = mem::size_of_val(&words) as u32;
-    // SAFETY: as above.
-    unsafe {
-        bpf_skb_store_bytes(skb, ip + Ipv6::SOURCE_OFFSET, (&raw mut words).cast(), length, NO_FLAGS) == 0
-    }
 }
 
 /// Reads a plain value at an offset from the network header.

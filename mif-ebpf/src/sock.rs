@@ -38,10 +38,15 @@ const SOCK_STREAM: u32 = 1;
 pub fn connect<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
     let (config, mut socket) = socket::<F>(ctx)?;
     let noted = recall(ctx, &mut socket);
+    if !noted {
+        note_own_interface(ctx)?;
+    }
     if let Some(reason) = decide::exempt(&socket.destination) {
-        report::count(reason, NO_PVD, 0);
-        release(ctx, &socket, noted);
-        return None;
+        if release(ctx, &socket, noted) || !socket.destination.is_loopback() {
+            report::count(reason, NO_PVD, 0);
+            return None;
+        }
+        return Some(stuck());
     }
     let rule = Rule::of(&Maps, config, &socket.destination, &CurrentTask);
     // An interface that a hook bound is given back where another one is chosen.
@@ -53,7 +58,9 @@ pub fn connect<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
         Verdict::Apply => apply(ctx, &rule, &socket, noted, &mut outcome),
         // The socket is on its way somewhere else than when a hook bound its interface.
         Verdict::Pass if !matches!(outcome.reason, Reason::Consistent | Reason::Observed) => {
-            release(ctx, &socket, noted);
+            if !release(ctx, &socket, noted) && matches!(outcome.reason, Reason::NotOurs) {
+                return Some(stuck());
+            }
         }
         Verdict::Pass | Verdict::Refuse => {}
     }
@@ -106,7 +113,7 @@ pub fn bind<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
     Some(conclude(F::BIND, &outcome, &rule, &socket, EADDRNOTAVAIL))
 }
 
-/// Whether this is TCP or its kind.
+/// Whether this is TCP or its kind. Asked of the context each time: for the verifier the answers have nothing to do with each other.
 #[inline(always)]
 fn is_stream(ctx: &SockAddrContext) -> bool {
     // SAFETY: the context is valid for the program's run.
@@ -128,22 +135,37 @@ fn config(ctx: &SockAddrContext) -> Option<&'static Config> {
     Some(config)
 }
 
+/// Makes a note of an interface that the application bound. Reads the socket anew, so that the verifier does not walk all that follows
+/// for each answer.
+#[inline(always)]
+fn note_own_interface(ctx: &SockAddrContext) -> Option<()> {
+    let socket = bound(ctx)?;
+    if socket.has_application_interface(is_stream(ctx)) {
+        maps::SOCKET.get_or_insert_ptr_mut(ctx, Some(&mut SocketState::default()));
+    }
+    Some(())
+}
+
 /// The socket as it is, and the configuration; `None` where it is none of our business.
 #[inline(always)]
 fn socket<F: Family>(ctx: &SockAddrContext) -> Option<(&'static Config, Socket)> {
     let config = config(ctx)?;
     let destination = F::address(ctx);
+    let socket = Socket { destination, ..bound(ctx)? };
+    Some((config, socket))
+}
+
+/// What the socket is bound to.
+#[inline(always)]
+fn bound(ctx: &SockAddrContext) -> Option<Socket> {
     // SAFETY: every sock_addr context has its socket; the verifier checks the null test.
     let sk: &bpf_sock = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk.as_ref()? };
-    let socket = Socket {
-        destination,
+    Some(Socket {
         source: family::bound_address(sk),
         ifindex: sk.bound_dev_if,
-        unicast_if: 0,
         has_port: sk.src_port != 0,
-        ours: SocketState::default(),
-    };
-    Some((config, socket))
+        ..Socket::default()
+    })
 }
 
 /// Finds out what a hook did to the socket before, and whether there is a note of it.
@@ -153,22 +175,37 @@ fn recall(ctx: &SockAddrContext, socket: &mut Socket) -> bool {
     let note = unsafe { maps::SOCKET.get_ptr_mut(ctx).as_ref() };
     match note {
         Some(ours) => socket.ours = *ours,
-        None => socket.presume_ours(&Maps),
+        None => socket.presume_ours(&Maps, is_stream(ctx)),
     }
     note.is_some()
 }
 
 /// Takes back the interface that a hook bound, for a destination that is not ours to decide: loopback, the host itself, a
-/// container. What the application bound stays.
+/// container. What the application bound stays. False: the kernel lets nobody without CAP_NET_RAW do that
+/// (`sock_bindtoindex_locked`).
 #[inline(always)]
-fn release(ctx: &SockAddrContext, socket: &Socket, noted: bool) {
-    if !socket.has_our_interface(&Maps, noted) || !set_interface(ctx, 0) || !noted {
-        return;
+fn release(ctx: &SockAddrContext, socket: &Socket, noted: bool) -> bool {
+    if !socket.has_our_interface(&Maps, noted) {
+        return true;
+    }
+    if !set_interface(ctx, 0) {
+        return false;
     }
     // SAFETY: the pointer is the storage of this socket, null without one.
-    if let Some(ours) = unsafe { maps::SOCKET.get_ptr_mut(ctx).as_mut() } {
+    if noted && let Some(ours) = unsafe { maps::SOCKET.get_ptr_mut(ctx).as_mut() } {
         ours.ifindex = 0;
     }
+    true
+}
+
+/// Refuses a connect to the host itself on a socket that is bound to an interface which leads elsewhere: nothing that it sends would
+/// arrive. Not inlined, and without an event, for the verifier's sake.
+#[inline(never)]
+fn stuck() -> i32 {
+    report::count(Reason::DeviceFailed, NO_PVD, 0);
+    // SAFETY: the helper only stores the value.
+    unsafe { bpf_set_retval(-ENETUNREACH) };
+    REFUSE
 }
 
 /// Binds source and interface. The source first: an interface without the source would be *source of one PvD on the

@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use mif_common::{abi, limits};
@@ -123,6 +123,18 @@ struct Present {
     below_root: PathBuf,
     /// The place of the policy in the file.
     rule: usize,
+}
+
+impl Present {
+    /// Whether the hooks do not look so deep.
+    fn is_too_deep(&self) -> bool {
+        levels(&self.below_root) >= limits::CGROUP_LEVELS as usize
+    }
+}
+
+/// How many levels below the root of cgroup2.
+fn levels(below_root: &Path) -> usize {
+    below_root.components().filter(|part| matches!(part, Component::Normal(_))).count()
 }
 
 /// All policies.
@@ -264,7 +276,11 @@ impl Policies {
             let rule = self.rules.get(self.present.get(&id)?.rule)?;
             Some(waits(rule, path.display().to_string(), Why::NoRoom))
         });
-        rules.chain(cgroups).collect()
+        let too_deep = self.too_deep().filter_map(|present| {
+            let rule = self.rules.get(present.rule)?;
+            Some(waits(rule, present.path.display().to_string(), Why::TooDeep))
+        });
+        rules.chain(cgroups).chain(too_deep).collect()
     }
 
     /// The mode of the policy that a cgroup has, or would have by the configuration; `root` is where cgroup2 is mounted.
@@ -407,9 +423,9 @@ fn identify(cgroup: &Path) -> Result<(PathBuf, u64), PolicyError> {
     let id = attach::cgroup_id(&absolute).map_err(path_error)?;
     if let Ok(root) = crate::kernel::mounts::cgroup2()
         && let Ok(below) = absolute.strip_prefix(&root)
-        && below.components().count() >= limits::CGROUP_LEVELS as usize
+        && levels(below) >= limits::CGROUP_LEVELS as usize
     {
-        let levels = below.components().count();
+        let levels = levels(below);
         return Err(PolicyError::TooDeep(absolute, levels));
     }
     Ok((absolute, id))

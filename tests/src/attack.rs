@@ -159,6 +159,10 @@ static ATTACKS: &[Attack] = &[
     any("udp fragments", |t, _| t.send_large(&t.bound(t.udp()?, t.forbidden)?)),
     any("udp fragments, its interface", |t, _| t.send_large(&t.on_device(t.udp()?)?)),
     any("udp to an own address by its interface", |t, _| t.send_to_own(&t.on_device(t.udp()?)?)),
+    any("udp held back (UDP_CORK), bound to its address", |t, _| t.corked(&t.bound(t.udp()?, t.forbidden)?)),
+    any("udp held back (UDP_CORK), bound to its interface", |t, _| t.corked(&t.on_device(t.udp()?)?)),
+    any("udp held back (MSG_MORE), bound to its address", |t, _| t.more(&t.bound(t.udp()?, t.forbidden)?)),
+    any("udp held back (MSG_MORE), bound to its interface", |t, _| t.more(&t.on_device(t.udp()?)?)),
     any("kept: udp", |t, kept| t.send(open(&kept.udp)?)),
     any("kept: udp, bound to its address", |t, kept| t.send(open(&kept.from)?)),
     any(KEPT_CONNECTED, |t, kept| t.send_connected(open(&kept.connected)?)),
@@ -178,16 +182,21 @@ static ATTACKS: &[Attack] = &[
     plain("ping, bound to its address", |t, _| t.ping(&t.bound(t.icmp()?, t.forbidden)?)),
     plain("ping, bound to its interface", |t, _| t.ping(&t.on_device(t.icmp()?)?)),
     plain("ping disguised as Neighbor Discovery", |t, _| t.disguised(&t.on_device(t.raw()?)?)),
-    plain("frame with its address", |t, _| t.frame(&t.packet()?, Frame { source: t.forbidden, lie: false })),
-    plain("frame with the own address", |t, _| t.frame(&t.packet()?, Frame { source: t.own, lie: false })),
-    plain("frame with a stranger's address", |t, _| {
-        t.frame(&t.packet()?, Frame { source: t.stranger(), lie: false })
-    }),
+    plain("frame with its address", |t, _| t.frame(&t.packet()?, Frame::from(t.forbidden))),
+    plain("frame with the own address", |t, _| t.frame(&t.packet()?, Frame::from(t.own))),
+    plain("frame with a stranger's address", |t, _| t.frame(&t.packet()?, Frame::from(t.stranger()))),
     plain("frame that lies about its protocol", |t, _| {
-        t.frame(&t.packet()?, Frame { source: t.forbidden, lie: true })
+        t.frame(&t.packet()?, Frame { lie: true, ..Frame::from(t.forbidden) })
     }),
+    plain("frame with a priority tag", |t, _| {
+        t.frame(&t.packet()?, Frame { tag: true, ..Frame::from(t.forbidden) })
+    }),
+    plain("frame with a priority tag that lies about its protocol", |t, _| {
+        t.frame(&t.packet()?, Frame { tag: true, lie: true, ..Frame::from(t.forbidden) })
+    }),
+    plain("packet in a frame of the kernel's", |t, _| t.headed(&t.packet_without_header()?)),
     plain(KEPT_RAW, |t, kept| t.raw_header(open(&kept.raw)?, t.forbidden)),
-    plain(KEPT_FRAMES, |t, kept| t.frame(open(&kept.frames)?, Frame { source: t.forbidden, lie: false })),
+    plain(KEPT_FRAMES, |t, kept| t.frame(open(&kept.frames)?, Frame::from(t.forbidden))),
 ];
 
 /// The rows of a family.

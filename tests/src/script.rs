@@ -16,6 +16,7 @@ use nix::{
     libc,
     net::if_::if_nametoindex,
     sys::socket::{setsockopt, sockopt},
+    unistd::{Gid, Uid, setgroups, setresgid, setresuid},
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -68,13 +69,20 @@ impl Protocol {
     }
 }
 
+/// Who has no privileges, on all distributions.
+const NOBODY: u32 = 65_534;
+
 /// One call.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Step {
+    /// setresuid(2) and its kin: from now on the process is nobody's and has no capabilities
+    Nobody,
     /// bind(2)
     Bind(SocketAddr),
     /// SO_BINDTODEVICE
     Device(String),
+    /// Nothing but to see that SO_BINDTODEVICE names this interface; none where the name is empty
+    BoundTo(String),
     /// IP_UNICAST_IF or IPV6_UNICAST_IF
     UnicastIf(String),
     /// IPV6_PKTINFO of all that the socket sends, with that interface and no address
@@ -91,6 +99,8 @@ enum Step {
     Size(usize),
     /// UDP_SEGMENT: the kernel cuts what is sent into datagrams of so many octets
     Segment(u16),
+    /// UDP_CORK: whether what is sent waits in the socket for more
+    Cork(bool),
     /// send(2) on the connected socket, and the answer
     Exchange,
     /// sendto(2), and the answer
@@ -133,8 +143,10 @@ impl FromStr for Step {
         let (name, value) = word.split_once('=').unwrap_or((word, ""));
         let address = || value.parse().map_err(|_| unknown());
         Ok(match name {
+            "nobody" => Self::Nobody,
             "bind" => Self::Bind(address()?),
             "device" => Self::Device(value.into()),
+            "bound-to" => Self::BoundTo(value.into()),
             "unicast-if" => Self::UnicastIf(value.into()),
             "sticky-if" => Self::StickyIf(value.into()),
             "broadcast" => Self::Broadcast,
@@ -143,6 +155,8 @@ impl FromStr for Step {
             "named" => Self::Named(value.into()),
             "size" => Self::Size(value.parse().map_err(|_| unknown())?),
             "segment" => Self::Segment(value.parse().map_err(|_| unknown())?),
+            "cork" => Self::Cork(true),
+            "uncork" => Self::Cork(false),
             "exchange" => Self::Exchange,
             "to" => Self::To(address()?),
             "send-to" => Self::SendTo(address()?),
@@ -281,8 +295,14 @@ impl Player<'_> {
 
     fn call(&mut self, step: &Step) -> io::Result<()> {
         match step {
+            Step::Nobody => become_nobody(),
             Step::Bind(address) => self.socket.bind(&(*address).into()),
             Step::Device(name) => self.socket.bind_device(Some(name.as_bytes())),
+            Step::BoundTo(name) => {
+                let device = self.socket.device()?.unwrap_or_default();
+                let device = String::from_utf8_lossy(&device).into_owned();
+                if device == *name { Ok(()) } else { Err(io::Error::other(format!("it is {device:?}"))) }
+            }
             Step::UnicastIf(name) => self.unicast_if(if_nametoindex(name.as_str())?),
             Step::StickyIf(name) => {
                 let none = libc::in6_addr { s6_addr: [0; 16] };
@@ -305,6 +325,7 @@ impl Player<'_> {
                 Ok(())
             }
             Step::Segment(size) => Ok(setsockopt(&self.socket, sockopt::UdpGsoSegment, &i32::from(*size))?),
+            Step::Cork(on) => self.set_option(libc::IPPROTO_UDP, libc::UDP_CORK, &i32::from(*on)),
             Step::Exchange | Step::To(_) | Step::SendTo(_) => self.exchange(step),
             Step::Wait | Step::Inherit(_) | Step::Pass(_) => Err(io::ErrorKind::Unsupported.into()),
         }
@@ -363,6 +384,13 @@ impl Player<'_> {
         };
         if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
+}
+
+fn become_nobody() -> io::Result<()> {
+    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    setgroups(&[])?;
+    setresgid(group, group, group)?;
+    Ok(setresuid(user, user, user)?)
 }
 
 /// connect(2) with AF_UNSPEC: the socket is connected to nobody any more.

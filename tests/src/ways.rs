@@ -1,6 +1,9 @@
 //! Every way out of the host as a table: what an application does, and what becomes of it in each place.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use mif_user::{mode::Mode, policy::Policy};
@@ -23,7 +26,7 @@ use crate::{
 /// provider or may use no other.
 ///
 /// The script is one of [`Script`], in which `{server}` and `{other}` are echo servers, `{a}` and `{b}` the host's addresses from the two
-/// providers with port 0, `{a-ip}` and `{b-ip}` the same without, and `{any}` is no address. An outcome is
+/// providers with port 0, `{a-ip}` and `{b-ip}` the same without, `{any}` is no address, and `{loopback}` the host itself. An outcome is
 /// - `a` or `b`: the answer came, to the host's address from that provider
 /// - `lost`: it went to the other provider, whose filter dropped it
 /// - `dropped`: it did not leave the host; the call says ENOBUFS or nothing (`IP_RECVERR` of ip(7) decides)
@@ -60,6 +63,8 @@ pub struct Stage {
     /// No policy.
     pub free: Cgroup,
     root: Cgroup,
+    /// Applications have no privileges.
+    unprivileged: bool,
     /// Host, routers, internet.
     pub world: World,
 }
@@ -78,8 +83,15 @@ impl Stage {
             strict: root.child("strict")?,
             free: root.child("free")?,
             root,
+            unprivileged: false,
             world,
         })
+    }
+
+    /// Applications run as nobody, without capabilities.
+    #[must_use]
+    pub fn unprivileged(self) -> Self {
+        Self { unprivileged: true, ..self }
     }
 
     /// The cgroup of all of them.
@@ -109,7 +121,7 @@ impl Stage {
         let (any, any_mapped) =
             (if family == Family::Ipv4 { "0.0.0.0:0" } else { "[::]:0" }, "[::ffff:0.0.0.0]:0");
         let any = if family == Family::Mapped { any_mapped } else { any };
-        let port_0 = |address| std::net::SocketAddr::new(address, 0).to_string();
+        let port_0 = |address| SocketAddr::new(address, 0).to_string();
         let places = [
             ("{server}", server.to_string()),
             ("{other}", other.to_string()),
@@ -118,13 +130,16 @@ impl Stage {
             ("{a-ip}", a.to_string()),
             ("{b-ip}", b.to_string()),
             ("{any}", any.to_owned()),
+            ("{loopback}", SocketAddr::new(loopback(family), DISCARD).to_string()),
             ("{prefer}", self.prefer.path().display().to_string()),
             ("{strict}", self.strict.path().display().to_string()),
             ("{free}", self.free.path().display().to_string()),
         ];
         let filled = places.iter().fold(text.to_owned(), |text, (place, value)| text.replace(place, value));
-        Script::new(family == Family::Ipv4, filled.split_whitespace())
-            .with_context(|| format!("the script `{filled}`"))
+        let (protocol, steps) = filled.split_once(' ').unwrap_or((&filled, ""));
+        let nobody = self.unprivileged.then_some("nobody");
+        let words = [protocol].into_iter().chain(nobody).chain(steps.split_whitespace());
+        Script::new(family == Family::Ipv4, words).with_context(|| format!("the script `{filled}`"))
     }
 
     /// Starts a script at the host.
@@ -196,6 +211,16 @@ impl Stage {
             }
         }
         Ok(())
+    }
+}
+
+/// Port (RFC 863) of which nothing is expected.
+const DISCARD: u16 = 9;
+
+fn loopback(family: Family) -> IpAddr {
+    match family {
+        Family::Ipv6 => Ipv6Addr::LOCALHOST.into(),
+        Family::Ipv4 | Family::Mapped => family.written(Ipv4Addr::LOCALHOST),
     }
 }
 

@@ -16,6 +16,7 @@ use mif_tests::{
 };
 use mif_user::kernel::{
     attach::TcBackend,
+    btf::Layouts,
     maps::Maps,
     object::{MAPS, Sizes},
     pins::{self, InstallError, Installation, Origin, Plan},
@@ -109,6 +110,33 @@ fn a_second_start_adopts_what_the_first_pinned() {
         ensure!(second.origin == Origin::Adopted, "{:?}", second.origin);
         ensure!(before == (program_id(&place, "connect6")?, place.pinned()?), "nothing was touched");
         ensure!(second.maps.load()? == tables());
+        Ok(())
+    });
+}
+
+/// Programs that were loaded while the kernel's types could not be read do without; nobody who knows less replaces those that know.
+#[test]
+fn programs_that_know_less_of_the_kernel_are_replaced() {
+    bounded(2 * PATIENCE, || {
+        let place = Place::new()?;
+        let blind = Layouts {
+            socket: abi::SocketLayout::UNKNOWN,
+            netns: abi::NetnsPath::UNKNOWN,
+            missing: vec!["nothing could be read".into()],
+        };
+        let known = Layouts::of_the_kernel();
+        ensure!(known.missing.is_empty(), "{:?}", known.missing);
+        let mut first = Installation::start_knowing(&place.plan(), blind.clone())?;
+        fill(&mut first.maps)?;
+        drop(first);
+        for (layouts, replaced) in [(&blind, false), (&known, true), (&known, false), (&blind, false)] {
+            let before = program_id(&place, "guard")?;
+            let installation = Installation::start_knowing(&place.plan(), layouts.clone())?;
+            let origin = &installation.origin;
+            ensure!(matches!(origin, Origin::Replaced(_)) == replaced, "{layouts:?}: {origin:?}");
+            ensure!((program_id(&place, "guard")? != before) == replaced, "{layouts:?}");
+            ensure!(installation.maps.load()? == tables());
+        }
         Ok(())
     });
 }

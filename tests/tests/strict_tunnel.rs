@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use anyhow::ensure;
 use mif_tests::{
     application::Place,
+    attack::{self, Aim},
     cgroup::Cgroup,
     deadline::{PATIENCE, bounded},
     events::until_ready,
@@ -14,6 +15,7 @@ use mif_tests::{
     isp::{ISP_A, ISP_B},
     mif::Site,
     router::Daemon,
+    tap::Tap,
     world::World,
 };
 use mif_user::mode::Mode;
@@ -77,6 +79,55 @@ fn packets_around_those_of_a_pinned_cgroup() {
                 ensure!(!report.arrived, "{flow:?}: {report:?}");
             }
         }
+        daemon.stop()
+    });
+}
+
+/// A device without frames: a packet(7) socket hands it bare packets.
+#[test]
+fn by_a_tunnel_that_the_view_does_not_have() {
+    bounded(6 * PATIENCE, || {
+        let world = World::two_uplinks(Daemon::Embedded)?.dual_stack()?;
+        let host = world.host.namespace();
+        host.sysctl("net/ipv4/ping_group_range", "0 0")?;
+        let tunnel = world.tunnel()?;
+        let far = Tap::new(tunnel.namespace(), "tun0")?;
+        let root = Cgroup::new("host")?;
+        let pinned = root.child("pinned")?;
+        let mut attackers = Vec::new();
+        for &family in world.families() {
+            let aim = Aim {
+                server: tunnel.address_of(family),
+                forbidden: tunnel.host_address_of(family),
+                own: world.source_of(family, &ISP_B)?,
+                device: "tun0".into(),
+                router: ISP_A.number as u8,
+                enter: None,
+            };
+            attackers.push(world.host.place(&pinned).attack(&aim)?);
+        }
+        const FRAME: &str = "packet in a frame of the kernel's";
+        let seen = || -> anyhow::Result<Vec<_>> {
+            Ok(far.seen()?.iter().flat_map(|seen| attack::of(&seen.headers)).collect())
+        };
+        for family in [Family::Ipv6, Family::Ipv4] {
+            ensure!(seen()?.contains(&(family, FRAME)), "without a policy: {:?}", seen()?);
+        }
+        let site = Site::new(host, &root)?;
+        let daemon = site.daemon::<&str>([])?;
+        site.wait_for_routers()?;
+        daemon.attach(&pinned, ISP_B.name, Mode::Strict)?;
+        // What a pass that was going on sent before the policy.
+        for attacker in &mut attackers {
+            attacker.pass()?;
+        }
+        far.forget()?;
+        for _ in 0..2 {
+            for attacker in &mut attackers {
+                attacker.pass()?;
+            }
+        }
+        ensure!(seen()?.is_empty(), "{:#?}", seen()?);
         daemon.stop()
     });
 }

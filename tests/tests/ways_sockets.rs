@@ -64,6 +64,12 @@ fn tcp_and_udp() {
     bounded(6 * PATIENCE, || Stage::new()?.check(&[(&Family::ALL, ALL)]));
 }
 
+/// The same without CAP_NET_RAW and CAP_NET_ADMIN, as nearly all programs run.
+#[test]
+fn tcp_and_udp_without_privileges() {
+    bounded(6 * PATIENCE, || Stage::new()?.unprivileged().check(&[(&Family::ALL, ALL)]));
+}
+
 /// PKTINFO of a datagram with an interface alone: no hook sees it. By destination the decision is another, and it wins.
 #[rustfmt::skip]
 const NAMED_INTERFACE: &[Way] = &[

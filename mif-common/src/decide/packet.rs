@@ -3,7 +3,9 @@
 use super::{Outcome, Rule, Tables, Verdict, exempt, has_ended, leads_to};
 use crate::{
     Addr, Reason,
-    abi::{Config, Mode, NO_PVD, Source, Verdict as Stored, config_flags, decision_flags, source_flags},
+    abi::{
+        Config, Mode, NO_PVD, PvdIndex, Source, Verdict as Stored, config_flags, decision_flags, source_flags,
+    },
 };
 
 /// The prefix of a source that is on no on-link prefix: that of stateless autoconfiguration on all common links
@@ -48,7 +50,7 @@ pub fn egress<T: Tables>(
     if !always
         && let Some(source) = source
         && source.ifindex == packet.ifindex
-        && source.flags & source_flags::NEXT_HOP == 0
+        && source.flags & (source_flags::NEXT_HOP | source_flags::SHARED_LINK) == 0
     {
         return Outcome::pass(Reason::Consistent, source.pvd);
     }
@@ -122,7 +124,12 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
             && (decision.ifindex == packet.ifindex
                 || decision.ifindex == 0 && (!pinned || rule.permits_interface(tables, packet.ifindex)))
     });
-    if at_home && source.flags & source_flags::NEXT_HOP == 0 {
+    // Where routers share the link, the kernel's routes may name another one than the source's or, where nobody said whose the
+    // source is, than the view's.
+    if at_home
+        && source.flags & source_flags::NEXT_HOP == 0
+        && (source.flags & source_flags::SHARED_LINK == 0 || rule.cgroup == 0)
+    {
         // Where the PvD leads nowhere, the kernel's route leads to another one's router of the link.
         return if pinned
             && administrator.is_none()
@@ -134,7 +141,12 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
         };
     }
     if let Some(decision) = administrator {
-        return Outcome::pass(Reason::Administrator, decision.pvd);
+        // The kernel may follow another route than the view's own, by the other router.
+        return if pinned && at_home && !decision.next_hop.is_unspecified() {
+            send(Reason::NextHop, decision.pvd, packet.ifindex, decision.next_hop)
+        } else {
+            Outcome::pass(Reason::Administrator, decision.pvd)
+        };
     }
     if !at_home && !rule.strict() && source.flags & source_flags::SEVERAL_INTERFACES != 0 {
         return Outcome::pass(Reason::SeveralInterfaces, source.pvd);
@@ -156,7 +168,12 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
         || here.is_some_and(|decision| decision.flags & decision_flags::ON_LINK != 0);
     // The route to the destination that goes with this source: the PvD's own, or that of the other gateway that shares
     // the address, in a view that has only the other. A PvD of several prefixes may have a router for each.
-    let prefix_bits = if source.on_link_bits == 0 { USUAL_PREFIX_BITS } else { source.on_link_bits };
+    // What nobody announced goes with each.
+    let prefix_bits = match source.flags & (source_flags::NEXT_HOP | source_flags::SHARED_LINK) {
+        source_flags::SHARED_LINK => 0,
+        _ if source.on_link_bits == 0 => USUAL_PREFIX_BITS,
+        _ => source.on_link_bits,
+    };
     let own = here.filter(|decision| {
         (decision.pvd == source.pvd || decision.source == packet.source)
             && decision.source.shares_prefix(&packet.source, prefix_bits)
@@ -178,7 +195,17 @@ fn misplaced<T: Tables>(tables: &T, rule: &Rule, packet: &Packet, source: Option
         Some(own) if !own.next_hop.is_unspecified() => own.next_hop,
         _ => source.next_hop,
     };
-    Outcome { next_hop, ..Outcome::apply(reason, source.pvd, Addr::UNSPECIFIED, source.ifindex) }
+    if pinned && source.flags & source_flags::SHARED_LINK != 0 && next_hop.is_unspecified() {
+        // The kernel's routes of the link would name a router, which may be another's.
+        return Outcome::refuse(Reason::Unreachable, source.pvd);
+    }
+    send(reason, source.pvd, source.ifindex, next_hop)
+}
+
+/// The packet goes by this interface to this neighbour, `::`: to the one that the kernel's routes of the interface name.
+#[inline(always)]
+fn send(reason: Reason, pvd: PvdIndex, ifindex: u32, next_hop: Addr) -> Outcome {
+    Outcome { next_hop, ..Outcome::apply(reason, pvd, Addr::UNSPECIFIED, ifindex) }
 }
 
 /// An echo request of a socket that has no source: nobody asked before the kernel chose one, because no hook sees what ping and

@@ -36,16 +36,27 @@ impl Socket {
     /// something before a hook did, because making one costs more than all the rest of a connect.
     ///
     /// An application's bind takes a port, unless it asked not to (IP_BIND_ADDRESS_NO_PORT), and the hook leaves a note of each. So
-    /// a source without a port is a hook's, and so is the interface, unless it is known to be another one than the source's.
+    /// a source without a port is a hook's, and so is the interface of a `stream` socket, unless it is known to be another one than the
+    /// source's: connect(AF_UNSPEC), and a connect that fails, take the port from that and leave the interface. From a datagram socket
+    /// they take the interface too (`__udp_disconnect`), or leave both.
     #[inline(always)]
-    pub fn presume_ours<T: Tables>(&mut self, tables: &T) {
+    pub fn presume_ours<T: Tables>(&mut self, tables: &T, stream: bool) {
         if self.has_port || self.source.is_unspecified() {
             return;
         }
         self.ours.source = self.source;
-        if tables.source(&self.source).is_none_or(|source| source.ifindex == self.ifindex) {
+        if stream && tables.source(&self.source).is_none_or(|source| source.ifindex == self.ifindex) {
             self.ours.ifindex = self.ifindex;
         }
+    }
+
+    /// Whether the interface of a socket without a note is known to be the application's: a hook binds none without a source or a
+    /// note, and a datagram socket that lost its port lost what a hook bound as well. The first connect is the time to make a note of
+    /// it: after that the source is there that the kernel took for the interface.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_application_interface(&self, stream: bool) -> bool {
+        self.ifindex != 0 && (self.source.is_unspecified() || !self.has_port && !stream)
     }
 
     /// Whether the interface that it is bound to is a hook's, to be taken back. Once a socket without a note has connected there

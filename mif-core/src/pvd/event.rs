@@ -55,6 +55,14 @@ pub enum Event {
         /// False once neighbour unreachability detection gave up on it (NUD_FAILED).
         reachable: bool,
     },
+    /// The kernel is asking a neighbour (NUD_INCOMPLETE): it says nothing of it, so what was known of it stays, also after a dump.
+    NeighbourAsked {
+        /// The interface.
+        ifindex: u32,
+        /// The neighbour.
+        #[serde(with = "as_written::address")]
+        address: Ipv6Addr,
+    },
     /// A netlink dump begins: what it does not repeat before [`Event::ResyncEnd`] is gone.
     ResyncBegin,
     /// The dump is complete.

@@ -289,6 +289,14 @@ impl PvdSet {
         }
     }
 
+    /// Nothing new of a neighbour: this dump tells of it all the same.
+    pub(super) fn on_neighbour_asked(&mut self, ifindex: u32, address: Ipv6Addr) {
+        let known = self.links.get_mut(&ifindex).and_then(|link| link.unreachable.get_mut(&address));
+        if let Some(seen) = known {
+            *seen = self.dump;
+        }
+    }
+
     /// The end of a dump: what it did not confirm is gone. What routers said stays, unless their link is gone.
     pub(super) fn sweep(&mut self, now: Time, journal: &mut Journal) {
         if !std::mem::take(&mut self.dumping) {

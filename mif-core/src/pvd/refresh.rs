@@ -65,7 +65,7 @@ impl PvdSet {
             Event::Link(link) => self.outdate_link(link.ifindex),
             Event::LinkGone { ifindex } => self.outdate_link(*ifindex),
             // Its link is noted where it is found.
-            Event::RouteReplaced(_) | Event::ResyncBegin => {}
+            Event::RouteReplaced(_) | Event::NeighbourAsked { .. } | Event::ResyncBegin => {}
             Event::ResyncEnd => self.stale.all = true,
         }
     }

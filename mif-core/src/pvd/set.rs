@@ -99,6 +99,7 @@ impl PvdSet {
             Event::Neighbour { ifindex, address, reachable } => {
                 self.on_neighbour(ifindex, address, reachable, journal_ref);
             }
+            Event::NeighbourAsked { ifindex, address } => self.on_neighbour_asked(ifindex, address),
             Event::ResyncBegin => {
                 self.dump += 1;
                 self.dumping = true;

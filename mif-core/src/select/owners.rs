@@ -34,11 +34,13 @@ pub(super) fn sources(world: &World) -> BTreeMap<Ipv6Addr, abi::Source> {
             sources.entry(source.address).or_insert_with(|| {
                 let next_hop = next_hop(pvd, source);
                 // Of an address that no advertisement accounts for (yet) nobody knows whose it is: the kernel's choice of
-                // a router is as good as ours.
+                // a router is as good as ours, unless a policy says which.
                 let known = !next_hop.is_unspecified() && !source.advertisers.is_empty();
                 let family = Family::of(source.address);
+                let shared_link = shared_links.contains(&(pvd.ifindex, family));
                 let flags = [
-                    (source_flags::NEXT_HOP, known && shared_links.contains(&(pvd.ifindex, family))),
+                    (source_flags::NEXT_HOP, known && shared_link),
+                    (source_flags::SHARED_LINK, shared_link),
                     (source_flags::LEADS_ON, leads_on(pvd, family)),
                     (source_flags::SHARED, owners.get(&source.address).is_some_and(|owners| *owners > 1)),
                     (source_flags::SEVERAL_INTERFACES, source.several_interfaces),

@@ -274,7 +274,7 @@ pub fn waiting_table(waiting: &[Waiting]) -> Table {
         let groups = groups_text(groups, Some(*otherwise));
         let (view, style) = match why {
             Why::NoCgroup | Why::EarlierPolicy => ((*view).into(), Style::new()),
-            Why::NoRoom => ((*view).into(), BAD),
+            Why::NoRoom | Why::TooDeep => ((*view).into(), BAD),
             Why::NoView => (NOTHING.into(), BAD),
         };
         let because = Cell::styled(why.text(), style);

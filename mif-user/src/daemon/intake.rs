@@ -1,6 +1,6 @@
 //! What comes in: messages of the I/O tasks.
 
-use std::net::Ipv6Addr;
+use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use mif_core::{
     pvd::event::Event,
@@ -53,6 +53,7 @@ impl Daemon<'_> {
                     self.soliciting.link(link, now);
                 }
                 if !link.up {
+                    forget_link(&mut self.unaccepted, link.ifindex);
                     self.next_hops.forget_link(link.ifindex);
                     self.journal.forget_link(link.ifindex);
                 }
@@ -61,6 +62,7 @@ impl Daemon<'_> {
             Event::LinkGone { ifindex } => {
                 self.links.remove(ifindex);
                 self.soliciting.gone(*ifindex);
+                forget_link(&mut self.unaccepted, *ifindex);
                 self.next_hops.forget_link(*ifindex);
                 self.journal.forget_link(*ifindex);
             }
@@ -182,9 +184,7 @@ format!("cgroups without the policy that is configured for them: {count}, such a
         }
         if !self.is_accepted(message.ifindex, message.source) {
             self.refuse("advertisement-not-accepted-here", 1);
-            if self.unaccepted.len() < EARLY {
-                self.unaccepted.insert((message.ifindex, message.source), message);
-            }
+            keep(&mut self.unaccepted, message);
             return;
         }
         let RaMessage { ifindex, source, destination, hop_limit, fragmented, bytes, received } = message;
@@ -216,6 +216,63 @@ format!("cgroups without the policy that is configured for them: {count}, such a
     }
 }
 
+/// Advertisements that nobody has accepted yet, the last one of each router of an interface.
+pub(super) type Unaccepted = BTreeMap<(u32, Ipv6Addr), RaMessage>;
+
+/// Keeps one. Where too many wait, the one goes that was heard first: no route by its router came in all that time.
+fn keep(unaccepted: &mut Unaccepted, message: RaMessage) {
+    let router = (message.ifindex, message.source);
+    if unaccepted.len() >= EARLY && !unaccepted.contains_key(&router) {
+        let oldest = unaccepted.iter().min_by_key(|(_, message)| message.received).map(|(router, _)| *router);
+        oldest.and_then(|oldest| unaccepted.remove(&oldest));
+    }
+    unaccepted.insert(router, message);
+}
+
+/// The link of an interface is another one when it is up again.
+fn forget_link(unaccepted: &mut Unaccepted, ifindex: u32) {
+    unaccepted.retain(|(of, _), _| *of != ifindex);
+}
+
 fn blind(why: &str) -> String {
     format!("cgroups that appear from now on may go without the policy that is configured for them: {why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(ifindex: u32, router: u16, at: u64) -> RaMessage {
+        let address = |last| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last);
+        RaMessage {
+            ifindex,
+            source: address(router),
+            destination: address(0xffff),
+            hop_limit: 255,
+            fragmented: false,
+            bytes: Vec::new(),
+            received: Time(at),
+        }
+    }
+
+    #[test]
+    fn what_is_not_accepted_makes_room() {
+        let mut unaccepted = Unaccepted::new();
+        let routers = u16::try_from(EARLY).expect("a small number");
+        for router in 0..routers {
+            keep(&mut unaccepted, message(1 + u32::from(router % 2), router, 10 + u64::from(router)));
+        }
+        // Repeated: the last one counts, and nothing goes.
+        keep(&mut unaccepted, message(1, 0, 1000));
+        assert_eq!(unaccepted.len(), EARLY);
+        keep(&mut unaccepted, message(3, 7, 2000));
+        assert_eq!(unaccepted.len(), EARLY);
+        let has = |unaccepted: &Unaccepted, ifindex, router| {
+            unaccepted.contains_key(&(ifindex, message(0, router, 0).source))
+        };
+        assert!(has(&unaccepted, 3, 7) && has(&unaccepted, 1, 0));
+        assert!(!has(&unaccepted, 2, 1), "it was heard first");
+        forget_link(&mut unaccepted, 1);
+        assert!(unaccepted.keys().all(|(ifindex, _)| *ifindex != 1) && has(&unaccepted, 3, 7));
+    }
 }

@@ -12,7 +12,7 @@ use mif_core::{
     select::{
         Compiler, Touched, Update,
         diff::diff,
-        tables::{Op, TableStore as _},
+        tables::TableStore as _,
         world::{self, World},
     },
     time::Time,
@@ -26,6 +26,7 @@ use crate::{
     policy::{Content, Policies},
 };
 
+mod routers;
 mod store;
 
 /// What the administrator decided for the whole host.
@@ -44,7 +45,8 @@ pub struct HostPolicy {
 pub struct Committed {
     /// Entries added, replaced or removed.
     pub operations: usize,
-    /// Routers that the tables name now and did not before, each with its interface.
+    /// Routers that the tables name now and did not before, or that a PvD has now, each with its interface: before a policy leads
+    /// to one its link-layer address is to be known.
     pub new_next_hops: BTreeSet<(u32, Ipv6Addr)>,
     /// Why the maps do not hold what they should.
     pub error: Option<String>,
@@ -69,6 +71,8 @@ pub struct Owner {
     /// What the last commit could not do.
     problems: Vec<String>,
     with_default_router: BTreeSet<u32>,
+    /// The routers of each PvD as of the last commit, each with its interface.
+    routers: BTreeMap<abi::PvdIndex, BTreeSet<(u32, Ipv6Addr)>>,
     /// Interfaces that tc egress cannot be attached to, and why.
     unattached: BTreeMap<u32, String>,
     /// Whose counters are in each place.
@@ -76,6 +80,7 @@ pub struct Owner {
     /// Somebody reads the hooks' events.
     watched: bool,
     changes: Vec<Change>,
+    reused: store::Reused,
     /// PvDs, rules or views differ from what the maps hold.
     changed: bool,
     /// Policies differ.
@@ -113,10 +118,12 @@ impl Owner {
             foreign_rules: Vec::new(),
             problems: Vec::new(),
             with_default_router: BTreeSet::new(),
+            routers: BTreeMap::new(),
             unattached: BTreeMap::new(),
             counted,
             watched: false,
             changes: Vec::new(),
+            reused: store::Reused::default(),
             changed: true,
             policies_changed: true,
             contents: BTreeMap::new(),
@@ -144,6 +151,7 @@ impl Owner {
 
     fn take(&mut self, changes: Vec<Change>) {
         self.changed |= changes.iter().any(Change::concerns_selection);
+        self.reused.note(&changes);
         self.changes.extend(changes);
     }
 
@@ -308,6 +316,7 @@ impl Owner {
             contents.iter().map(|(id, content)| content.view(*id, &roster)).collect()
         };
         self.with_default_router = with_default_router(&self.world);
+        let new_routers = self.new_routers(&touched);
         let update = self.compiler.update(&self.world, &Touched::Pvds(touched));
         self.attach_interfaces();
         self.clear_counts();
@@ -316,7 +325,8 @@ impl Owner {
             Ok(update) => (self.store(&update), update),
             Err(error) => (Err(error), Update::default()),
         };
-        let new_next_hops = self.new_next_hops(&update);
+        let mut new_next_hops = self.new_next_hops(&update);
+        new_next_hops.extend(new_routers);
         // What does not depend on the tables must not wait for them: whether somebody else routes by policy, above all.
         let error = stored.and(self.store_config()).err().map(|error| {
             error!("the old tables stay in force: {error}");
@@ -339,25 +349,6 @@ impl Owner {
         }
         let before = self.installation.maps.load()?;
         Ok(Update { ops: diff(&before, &self.compiler.tables()), before })
-    }
-
-    /// The routers that an update names and the tables before do not, each with its interface.
-    fn new_next_hops(&self, Update { ops, before }: &Update) -> BTreeSet<(u32, Ipv6Addr)> {
-        let mut new = next_hops(ops);
-        let put: BTreeSet<_> = ops.iter().filter_map(|op| op.decision_key()).collect();
-        let of_sources = before.sources.values().map(|source| (source.ifindex, source.next_hop));
-        let replaced = before.decisions.values();
-        // Last, because they are many: what stands as it stood.
-        let kept =
-            self.compiler.decisions().filter(|(key, _)| !put.contains(key)).map(|(_, decision)| decision);
-        let of_decisions = replaced.chain(kept).map(|decision| (decision.ifindex, decision.next_hop));
-        for (ifindex, next_hop) in of_sources.chain(of_decisions) {
-            if new.is_empty() {
-                break;
-            }
-            new.remove(&(ifindex, next_hop.into()));
-        }
-        new
     }
 
     /// The views are as they were: a cgroup that has come or gone needs nothing else.
@@ -417,15 +408,4 @@ fn with_default_router(world: &World) -> BTreeSet<u32> {
         pvd.routes.iter().any(is_default)
     };
     world.pvds.iter().filter(offers_default).map(|pvd| pvd.ifindex).collect()
-}
-
-/// The routers that changes name, each with its interface.
-fn next_hops(ops: &[Op]) -> BTreeSet<(u32, Ipv6Addr)> {
-    let named = |op: &Op| match op {
-        Op::PutSource(_, source) => Some((source.ifindex, source.next_hop)),
-        Op::PutDecision(.., decision) => Some((decision.ifindex, decision.next_hop)),
-        _ => None,
-    };
-    let routers = ops.iter().filter_map(named).filter(|(_, next_hop)| !next_hop.is_unspecified());
-    routers.map(|(ifindex, next_hop)| (ifindex, next_hop.into())).collect()
 }

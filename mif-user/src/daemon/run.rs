@@ -1,6 +1,6 @@
 //! Start, the loop, the end.
 
-use std::{collections::BTreeMap, net::Ipv6Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use mif_common::abi;
@@ -20,6 +20,7 @@ use super::{
     Options,
     filter::Filter,
     hierarchy::{Follow, Hierarchy},
+    intake::Unaccepted,
     journal::Journal,
     owner::{HostPolicy, Owner},
     server::{self, Call},
@@ -112,7 +113,7 @@ pub(super) struct Daemon<'a> {
     /// Advertisements that came before the first dump was complete.
     pub(super) early: Vec<RaMessage>,
     /// Advertisements of routers that may not configure their interface, or not yet.
-    pub(super) unaccepted: BTreeMap<(u32, Ipv6Addr), RaMessage>,
+    pub(super) unaccepted: Unaccepted,
     /// The first dump is complete: the maps may be changed.
     pub(super) synchronised: bool,
     /// The maps and the state file say what this daemon found; systemd was told.
@@ -193,7 +194,7 @@ impl<'a> Daemon<'a> {
             refused: BTreeMap::new(),
             warnings,
             early: Vec::new(),
-            unaccepted: BTreeMap::new(),
+            unaccepted: Unaccepted::new(),
             synchronised: false,
             ready: false,
             started: clock::now(),
@@ -226,7 +227,7 @@ impl<'a> Daemon<'a> {
             server::listen(&path).with_context(|| format!("cannot listen at {}", path.display()))?;
         let _cleanup = server::Cleanup(path);
         let (calls, mut requests) = mpsc::channel(CHANNEL_MESSAGES);
-        tokio::spawn(server::serve(listener, calls, self.notices.clone()));
+        tokio::spawn(server::serve(listener, calls, self.notices.clone(), Timer::new()?));
         let (news, mut cgroups) = mpsc::channel(CHANNEL_MESSAGES);
         let (follow, followed) = mpsc::unbounded_channel();
         self.follow = Some(follow);

@@ -4,8 +4,10 @@ use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use mif_core::time::Deadline;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream},
@@ -13,10 +15,16 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::control::{Notice, Reply, Request};
+use crate::{
+    clock::{self, Timer},
+    control::{Notice, Reply, Request},
+};
 
 /// The longest request read, octets: a policy with many long PvD ids fits, a program gone wild does not.
 const REQUEST_MAX: u64 = 1 << 16;
+
+/// How long nobody is let in when the daemon, or the host, is out of descriptors.
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 /// A request with the place for its answer.
 pub struct Call {
@@ -51,8 +59,13 @@ impl Drop for Cleanup {
     }
 }
 
-/// Serves connections until the daemon ends.
-pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, notices: broadcast::Sender<Notice>) {
+/// Serves connections until the daemon ends. `pause` is a timer of its own, made while there were descriptors.
+pub async fn serve(
+    listener: UnixListener,
+    calls: mpsc::Sender<Call>,
+    notices: broadcast::Sender<Notice>,
+    mut pause: Timer,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -65,8 +78,12 @@ pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, notices: b
             }
             Err(error) => {
                 debug!("control socket: {error}");
-                // Out of descriptors: let the others finish first.
-                tokio::task::yield_now().await;
+                // Who waits makes the socket readable all the time: let the others finish first.
+                let end = Deadline::at(clock::now().after(OUT_OF_DESCRIPTORS));
+                if let Err(error) = pause.wait_until(end).await {
+                    debug!("control socket: {error}");
+                    tokio::task::yield_now().await;
+                }
             }
         }
     }

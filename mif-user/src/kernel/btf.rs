@@ -52,6 +52,15 @@ pub struct Layouts {
 }
 
 impl Layouts {
+    /// Tells whether programs were loaded with these constants: FNV-1a, 64 bits, of both structures.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0100_0000_01b3;
+        let octets = bytemuck::bytes_of(&self.socket).iter().chain(bytemuck::bytes_of(&self.netns));
+        octets.fold(OFFSET_BASIS, |hash, octet| (hash ^ u64::from(*octet)).wrapping_mul(PRIME))
+    }
+
     /// As the running kernel describes itself. What is not known does without.
     #[must_use]
     pub fn of_the_kernel() -> Self {

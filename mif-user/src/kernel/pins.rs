@@ -17,17 +17,9 @@ use std::{
 };
 
 use aya::{
-    Ebpf,
-    maps::{Map, MapData},
     pin::PinError,
-    programs::{
-        CgroupSkb, CgroupSkbAttachType, ProgramInfo, SchedClassifier,
-        links::{FdLink, PinnedLink},
-    },
+    programs::{CgroupSkb, CgroupSkbAttachType, SchedClassifier, links::FdLink},
 };
-use mif_common::abi;
-use mif_core::select::tables::{TableStore as _, Tables};
-use tracing::{debug, warn};
 
 use super::{
     attach::{self, AttachError, TcBackend},
@@ -35,6 +27,10 @@ use super::{
     maps::{Maps, MapsError},
     object::{self, CGROUP_PROGRAMS, EGRESS_PROGRAM, GUARD_PROGRAM, LoadError, Sizes},
 };
+
+mod build;
+
+use build::State;
 
 /// The folder of the maps.
 pub const MAPS: &str = "maps";
@@ -144,8 +140,15 @@ impl Installation {
     /// # Errors
     /// When bpffs holds foreign pins, or the kernel refuses; what was installed before is then still in force.
     pub fn start(plan: &Plan) -> Result<Self, InstallError> {
+        Self::start_knowing(plan, Layouts::of_the_kernel())
+    }
+
+    /// The same, with what the programs are told of the kernel.
+    ///
+    /// # Errors
+    /// As [`Installation::start`].
+    pub fn start_knowing(plan: &Plan, layouts: Layouts) -> Result<Self, InstallError> {
         let directory = &plan.directory;
-        let layouts = Layouts::of_the_kernel();
         let mut ebpf = object::load(plan.sizes, &layouts)?;
         let cgroup = attach::cgroup_id(&plan.cgroup).map_err(io_error("look at", &plan.cgroup))?;
         // A replacement that was cut off between its two renames: the old installation is the one in force.
@@ -154,13 +157,13 @@ impl Installation {
         }
         remove_tree(&aside(directory, "new"))?;
         remove_tree(&aside(directory, "old"))?;
-        let origin = match inspect(directory, &ebpf, cgroup, plan.sizes)? {
+        let origin = match build::inspect(plan, &ebpf, cgroup, &layouts)? {
             State::Absent => Origin::Fresh,
             State::Same => Origin::Adopted,
             State::Other(why) => Origin::Replaced(why),
         };
         if origin != Origin::Adopted {
-            build(plan, &mut ebpf, cgroup)?;
+            build::build(plan, &mut ebpf, cgroup, &layouts)?;
         }
         let egress = SchedClassifier::from_pin(directory.join(PROGRAMS).join(EGRESS_PROGRAM))
             .map_err(|source| LoadError::Program { name: EGRESS_PROGRAM, source })?;
@@ -309,145 +312,6 @@ pub fn pinned_cgroup_links(directory: &Path) -> Vec<(&'static str, u64)> {
             })
         })
         .collect()
-}
-
-/// What is pinned, compared with what would be.
-enum State {
-    Absent,
-    Same,
-    Other(String),
-}
-
-fn inspect(directory: &Path, ebpf: &Ebpf, cgroup: u64, sizes: Sizes) -> Result<State, InstallError> {
-    if !directory.exists() {
-        return Ok(State::Absent);
-    }
-    check_foreign(directory)?;
-    for name in object::MAPS {
-        let pinned = MapData::from_pin(directory.join(MAPS).join(name)).and_then(|data| data.info());
-        let Ok(pinned) = pinned else { return Ok(State::Other(format!("map {name} is missing"))) };
-        let wanted = ebpf.map(name).and_then(|map| map_data(map)?.info().ok());
-        let shape = |info: &aya::maps::MapInfo| (info.key_size(), info.value_size(), info.max_entries());
-        if wanted.as_ref().map(shape) != Some(shape(&pinned)) {
-            return Ok(State::Other(format!("map {name} has another shape")));
-        }
-    }
-    for name in object::programs() {
-        let Ok(pinned) = ProgramInfo::from_pin(directory.join(PROGRAMS).join(name)) else {
-            return Ok(State::Other(format!("program {name} is missing")));
-        };
-        if pinned.tag() != object::tag(ebpf, name)? {
-            return Ok(State::Other(format!("program {name} is of another version")));
-        }
-    }
-    match Maps::open(directory) {
-        Ok(maps) if maps.pvd_places() == sizes.pvds => {}
-        Ok(_) => return Ok(State::Other("limits.pvds has changed".into())),
-        Err(error) => return Ok(State::Other(error.to_string())),
-    }
-    for name in CGROUP_PROGRAMS {
-        if PinnedLink::from_pin(link_path(directory, name, cgroup)).is_err() {
-            return Ok(State::Other(format!("{name} is attached to another cgroup")));
-        }
-    }
-    Ok(State::Same)
-}
-
-/// Builds an installation aside, gives it the tables and policies of the old one, attaches it, and renames it into
-/// place.
-fn build(plan: &Plan, ebpf: &mut Ebpf, cgroup: u64) -> Result<(), InstallError> {
-    let directory = &plan.directory;
-    let new = aside(directory, "new");
-    for folder in [new.clone(), new.join(MAPS), new.join(PROGRAMS), new.join(LINKS)] {
-        fs::create_dir(&folder).map_err(io_error("make", &folder))?;
-    }
-    for name in object::MAPS {
-        let path = new.join(MAPS).join(name);
-        let map = ebpf.map(name).and_then(map_data).ok_or(LoadError::Missing(name))?;
-        map.pin(&path).map_err(|source| InstallError::Pin { path, source })?;
-    }
-    for name in object::programs() {
-        let path = new.join(PROGRAMS).join(name);
-        let program = ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
-        program.pin(&path).map_err(|source| InstallError::Pin { path, source })?;
-    }
-    // The layout of an all-zero CONFIG would not be ours: write it before anybody opens the maps.
-    let config = abi::Config { layout: abi::LAYOUT, pvds: plan.sizes.pvds, ..abi::Config::default() };
-    let path = new.join(MAPS).join("CONFIG");
-    write_config(ebpf, config).map_err(|source| InstallError::Maps(MapsError::Open { path, source }))?;
-    if directory.exists() {
-        match Maps::open(directory).and_then(|old| carry_over(&old, &mut Maps::open(&new)?)) {
-            Ok(()) => {}
-            // A strict cgroup would be let go: what is in force stays, as it is.
-            Err(error @ MapsError::Full { .. }) => {
-                remove_tree(&new)?;
-                return Err(InstallError::TooSmall { directory: directory.clone(), source: Box::new(error) });
-            }
-            Err(error) => warn!("the tables of the old installation are not carried over: {error}"),
-        }
-    }
-    for name in CGROUP_PROGRAMS {
-        let link = attach::cgroup(ebpf, name, &plan.cgroup)?;
-        pin_link(link, &link_path(&new, name, cgroup))?;
-    }
-    let mut maps = Maps::open(&new)?;
-    for ifindex in pinned_interfaces(directory) {
-        let egress = object::program::<SchedClassifier>(ebpf, EGRESS_PROGRAM)?;
-        match attach::egress(egress, ifindex, plan.tc) {
-            Ok(link) => {
-                if let Some(link) = link {
-                    pin_link(link, &link_path(&new, EGRESS_PROGRAM, ifindex.into()))?;
-                }
-                maps.put_interface(ifindex)?;
-            }
-            Err(error) => debug!("not attached again: {error}"),
-        }
-    }
-    // After the interfaces: it would judge what tc egress mends there.
-    if maps.config()?.flags & abi::config_flags::STRICT != 0 {
-        let link = attach::guard(object::program(ebpf, GUARD_PROGRAM)?, &plan.cgroup)?;
-        pin_link(link, &link_path(&new, GUARD_PROGRAM, cgroup))?;
-    }
-    if directory.exists() {
-        let old = aside(directory, "old");
-        fs::rename(directory, &old).map_err(io_error("rename", directory))?;
-        fs::rename(&new, directory).map_err(io_error("rename", &new))?;
-        remove_tree(&old.join(LINKS))?;
-        remove_tree(&old)
-    } else {
-        fs::rename(&new, directory).map_err(io_error("rename", &new))
-    }
-}
-
-/// Gives a new installation what the old one enforces, so that it enforces the same from its first moment.
-fn carry_over(old: &Maps, new: &mut Maps) -> Result<(), MapsError> {
-    let ops = mif_core::select::diff::diff(&Tables::default(), &old.load()?);
-    for op in &ops {
-        new.apply(op)?;
-    }
-    for (cgroup, policy) in old.policies()? {
-        new.set_policy(cgroup, policy)?;
-    }
-    let pvds = new.config()?.pvds;
-    new.set_config(abi::Config { pvds, ..old.config()? })
-}
-
-fn write_config(ebpf: &mut Ebpf, config: abi::Config) -> Result<(), aya::maps::MapError> {
-    let map = ebpf.map_mut("CONFIG").ok_or(aya::maps::MapError::KeyNotFound)?;
-    let mut array: aya::maps::Array<_, super::maps::Raw<abi::Config>> = map.try_into()?;
-    array.set(0, &super::maps::Raw(config), 0)
-}
-
-/// The data of a map of a kind that we use.
-fn map_data(map: &Map) -> Option<&MapData> {
-    match map {
-        Map::Array(data)
-        | Map::HashMap(data)
-        | Map::LpmTrie(data)
-        | Map::PerCpuArray(data)
-        | Map::RingBuf(data) => Some(data),
-        _ => None,
-    }
 }
 
 fn pin_link(link: FdLink, path: &Path) -> Result<(), InstallError> {

@@ -7,7 +7,7 @@ use std::{
 
 use mif_common::abi;
 
-use super::{Content, Mode, Origin, POLICY_WITHOUT_ROOM, Policies, Policy, Rule, VIEW_WITHOUT_ROOM};
+use super::{Content, Mode, Origin, POLICY_WITHOUT_ROOM, Policies, Policy, Present, Rule, VIEW_WITHOUT_ROOM};
 
 impl Policies {
     /// Cgroups that should have a configured policy and have none, because the tables hold no more: how many, and one of
@@ -32,7 +32,13 @@ impl Policies {
         self.present
             .iter()
             .filter(move |(id, present)| !self.by_cgroup.contains_key(id) && has_view(present.rule))
+            .filter(|(_, present)| !present.is_too_deep())
             .map(|(id, present)| (*id, present.path.as_path()))
+    }
+
+    /// Cgroups that fit a configured policy, and are deeper below the root than the hooks look.
+    pub(super) fn too_deep(&self) -> impl Iterator<Item = &Present> {
+        self.present.values().filter(|present| present.is_too_deep())
     }
 
     /// A cgroup has lost its policy: what is configured for it counts, and there may be room for others.
@@ -71,7 +77,9 @@ impl Policies {
 
     /// Gives a present cgroup its configured policy, unless it has one.
     pub(super) fn admit(&mut self, id: u64) -> bool {
-        let Some(present) = self.present.get(&id) else { return false };
+        let Some(present) = self.present.get(&id).filter(|present| !present.is_too_deep()) else {
+            return false;
+        };
         let Some(Rule { configured, view: Some(view) }) = self.rules.get(present.rule) else { return false };
         if self.by_cgroup.contains_key(&id) {
             return false;

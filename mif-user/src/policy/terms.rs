@@ -77,6 +77,8 @@ pub enum Why {
     NoRoom,
     /// There are more different sets of PvDs than views.
     NoView,
+    /// The cgroup is there, and deeper below the root of cgroup2 than the hooks look.
+    TooDeep,
 }
 
 impl Why {
@@ -88,6 +90,7 @@ impl Why {
             Self::EarlierPolicy => "an earlier policy of the file counts",
             Self::NoRoom => "no room (limits.policies)",
             Self::NoView => "too many different sets of PvDs",
+            Self::TooDeep => "too far below the root (the hooks look at 23 levels)",
         }
     }
 }

@@ -122,6 +122,23 @@ fn a_command_counts_before_the_file() {
     assert!(refused.contains("/cg/a has its policy from the configuration"), "{refused}");
 }
 
+/// The hooks look at 24 levels, the root's among them.
+#[test]
+fn what_is_too_deep_is_not_in_force() {
+    let mut policies = policies(Caps { policies: 1, views: 8 }, &[("/a/**", "eth1")]);
+    let below = |levels: usize| ["a"].into_iter().chain(vec!["b"; levels - 1]).collect::<Vec<_>>().join("/");
+    assert!(!policies.appears(&below(24), 1));
+    assert_eq!(policies.shown(), []);
+    let waiting: Vec<_> =
+        policies.waiting().into_iter().map(|waiting| (waiting.cgroup, waiting.why)).collect();
+    assert_eq!(waiting, [(format!("/cg/{}", below(24)), Why::TooDeep)]);
+    assert_eq!((policies.without_room(), policies.refused().count()), (None, 0), "more room would not help");
+    assert!(policies.appears(&below(23), 2), "and it takes no room");
+    assert_eq!(policies.shown(), [row(2, "eth1", 1)]);
+    policies.gone(1, Time(1));
+    assert_eq!(policies.waiting(), []);
+}
+
 #[test]
 fn what_finds_no_room_waits_for_some() {
     let mut policies = policies(Caps { policies: 2, views: 8 }, &[("/a/*", "eth1")]);

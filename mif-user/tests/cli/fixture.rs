@@ -285,6 +285,7 @@ pub fn two_pvds(host: &Host) -> Installation {
     let cgroup_id = attach::cgroup_id(&host.cgroup).expect("a cgroup");
     maps.set_policy(cgroup_id, abi::Policy { view: 1, mode: abi::Mode::Strict as u32 }).expect("it fits");
     maps.set_config(abi::Config {
+        constants: 0,
         netns_cookie: clock::netns_cookie().expect("a cookie"),
         mode: abi::Mode::Prefer as u32,
         flags: abi::config_flags::POLICIES | abi::config_flags::STRICT,

@@ -40,6 +40,15 @@ pub(super) struct Frame {
     pub(super) source: IpAddr,
     /// Whether the socket tells the kernel another protocol than the frame has.
     pub(super) lie: bool,
+    /// Whether it bears a priority tag, of VLAN 0 (IEEE 802.1Q).
+    pub(super) tag: bool,
+}
+
+impl Frame {
+    /// One that hides nothing.
+    pub(super) fn from(source: IpAddr) -> Self {
+        Self { source, lie: false, tag: false }
+    }
 }
 
 /// One row's server and port, with what an attacker knows.
@@ -114,6 +123,10 @@ impl Target {
     pub(super) fn packet(&self) -> io::Result<Fd> {
         // Protocol 0: it sends only.
         Socket::new(Domain::PACKET, Type::RAW, None)
+    }
+
+    pub(super) fn packet_without_header(&self) -> io::Result<Fd> {
+        Socket::new(Domain::PACKET, Type::DGRAM, None)
     }
 
     /// No address of this host or anybody in the lab.
@@ -209,6 +222,20 @@ impl Target {
         retried(|| socket.send_to(WORDS, &self.server.into()))
     }
 
+    /// The first half waits in the socket for the second.
+    pub(super) fn corked(&self, socket: &Fd) -> io::Result<()> {
+        option(socket, libc::IPPROTO_UDP, libc::UDP_CORK, 1)?;
+        let sent = self.send(socket);
+        option(socket, libc::IPPROTO_UDP, libc::UDP_CORK, 0)?;
+        sent
+    }
+
+    /// As [`Self::corked`], asked for with each half.
+    pub(super) fn more(&self, socket: &Fd) -> io::Result<()> {
+        retried(|| socket.send_to_with_flags(WORDS, &self.server.into(), libc::MSG_MORE))?;
+        self.send(socket)
+    }
+
     pub(super) fn send_large(&self, socket: &Fd) -> io::Result<()> {
         socket.send_to(&[0; 4000], &self.server.into()).map(drop)
     }
@@ -291,13 +318,34 @@ impl Target {
         socket.send_to(&request, &SocketAddr::new(self.server.ip(), 0).into()).map(drop)
     }
 
+    /// `linux/if_ether.h`: of the packets that the row sends.
+    fn ethernet_type(&self) -> u16 {
+        (if self.ipv6() { libc::ETH_P_IPV6 } else { libc::ETH_P_IP }) as u16
+    }
+
     pub(super) fn frame(&self, socket: &Fd, frame: Frame) -> io::Result<()> {
-        let kind = if self.ipv6() { libc::ETH_P_IPV6 } else { libc::ETH_P_IP } as u16;
+        /// Priority and VLAN 0, behind the tag's own type.
+        const TAG: [u8; 4] = [0x81, 0, 0, 0];
+        let kind = self.ethernet_type();
         // As the lab numbers its cables.
         let (router, host) = ([2, 0, 0, 0, 0, self.router], [2, 0, 0, 0, 1, self.router]);
-        let mut octets = [&router[..], &host[..], &kind.to_be_bytes()[..]].concat();
+        let tag = if frame.tag { &TAG[..] } else { &[] };
+        let mut octets = [&router[..], &host[..], tag, &kind.to_be_bytes()[..]].concat();
         octets.extend(self.packet_from(frame.source));
-        let protocol = if frame.lie { LIE } else { kind };
+        let protocol = match (frame.lie, frame.tag) {
+            (true, true) | (false, false) => kind,
+            (true, false) => LIE,
+            (false, true) => libc::ETH_P_8021Q as u16,
+        };
+        self.send_frame(socket, &octets, protocol)
+    }
+
+    /// The kernel makes the frame, if the device has frames: a tunnel takes bare packets.
+    pub(super) fn headed(&self, socket: &Fd) -> io::Result<()> {
+        self.send_frame(socket, &self.packet_from(self.forbidden), self.ethernet_type())
+    }
+
+    fn send_frame(&self, socket: &Fd, octets: &[u8], protocol: u16) -> io::Result<()> {
         let address = libc::sockaddr_ll {
             sll_family: libc::AF_PACKET as u16,
             sll_protocol: protocol.to_be(),

@@ -110,6 +110,61 @@ fn a_pvd_with_a_router_for_each_prefix() {
     }
 }
 
+/// A source that no router announced (DHCPv6, by hand) on a link with two: it goes to the router of the view, for those that have
+/// one; a strict one sends nothing to a router that it does not name.
+#[test]
+fn a_source_that_nobody_announced() {
+    const PINNED: Rule = Rule { mode: Mode::Prefer, ..STRICT };
+    let mut tables = tables();
+    let source = &mut tables.sources[0].1;
+    (source.flags, source.next_hop, source.on_link_bits) =
+        (source_flags::SHARED_LINK | source_flags::LEADS_ON, addr("fe80::a"), 0);
+    // Chosen with a source of an announced prefix, by the router that announced it.
+    let of_prefix = Decision { source: addr("6::1"), ..tables.decisions[0].3 };
+    tables.decisions.push((FIRST_ONLY, addr("6::"), 16, of_prefix));
+    // A static route by one router of the link.
+    let administrator = Decision { flags: decision_flags::ADMINISTRATOR, ..of_prefix };
+    tables.decisions.push((FIRST_ONLY, addr("8::"), 16, administrator));
+    let config = Config {
+        flags: config_flags::POLICIES | config_flags::STRICT,
+        mode: Mode::Prefer as u32,
+        ..Config::default()
+    };
+    // rule, destination, the router of the source's PvD, what becomes of it
+    for (rule, destination, router, expected) in [
+        (STRICT, "a::9", "fe80::a", "next-hop 1 on 11 to fe80::1"),
+        (STRICT, "6::9", "fe80::a", "next-hop 1 on 11 to fe80::1"),
+        (STRICT, "8::9", "fe80::a", "next-hop 1 on 11 to fe80::1"),
+        // the view reaches it by no route: only by the router of the PvD that carries the source, which the view has
+        (STRICT, "f::9", "fe80::a", "next-hop 1 on 11 to fe80::a"),
+        (STRICT, "f::9", "::", "unreachable 1 refuse"),
+        (STRICT, "2::9", "::", "consistent 1"),
+        (PINNED, "a::9", "fe80::a", "next-hop 1 on 11 to fe80::1"),
+        (PINNED, "8::9", "fe80::a", "administrator 1"),
+        (PINNED, "f::9", "fe80::a", "next-hop 1 on 11 to fe80::a"),
+        (PREFER, "a::9", "fe80::a", "consistent 1"),
+        (STRICT_ALL, "a::9", "fe80::a", "consistent 1"),
+    ] {
+        tables.sources[0].1.next_hop = addr(router);
+        let packet = Packet { source: addr("a::1"), destination: addr(destination), ifindex: 11 };
+        assert_eq!(
+            text(egress(&tables, &config, &packet, || rule)),
+            expected,
+            "{rule:?} {destination} {router}"
+        );
+    }
+    // Not the view's, but for where the view's own answer has it.
+    tables.sources[0].1.pvd = 2;
+    for (destination, expected) in [("a::9", "next-hop 2 on 11 to fe80::1"), ("6::9", "vetoed 2 refuse")] {
+        let packet = Packet { source: addr("a::1"), destination: addr(destination), ifindex: 11 };
+        assert_eq!(text(egress(&tables, &config, &packet, || STRICT)), expected, "{destination}");
+    }
+    // Without strict policies the rule of a prefer policy is asked for all the same.
+    let config = Config { flags: config_flags::POLICIES, ..config };
+    let packet = Packet { source: addr("a::1"), destination: addr("a::9"), ifindex: 11 };
+    assert_eq!(text(egress(&tables, &config, &packet, || PINNED)), "next-hop 2 on 11 to fe80::1");
+}
+
 /// A service address on a dummy interface, a prefix that only serves a LAN: nothing leads from there to elsewhere, and the
 /// kernel's routes are left alone.
 #[test]

@@ -179,25 +179,27 @@ fn interfaces_that_are_chosen_without_binding() {
 fn presumptions() {
     let tables = tables();
     let with_port = |socket| Socket { has_port: true, ..socket };
-    for (socket, ours, alone, interface) in [
-        (socket("a::9", "::", 0), ":: 0", true, false),
+    for (stream, socket, ours, alone, interface) in [
+        (false, socket("a::9", "::", 0), ":: 0", true, false),
         // The application bound an interface and nothing else.
-        (socket("a::9", "::", 12), ":: 0", false, false),
-        (with_port(socket("a::9", "::", 0)), ":: 0", false, false),
+        (false, socket("a::9", "::", 12), ":: 0", false, false),
+        (false, with_port(socket("a::9", "::", 0)), ":: 0", false, false),
         // A source without a port, after a connect that failed or was taken back: a hook's, and the interface with it.
-        (socket("a::9", "b::1", 12), "b::1 12", true, true),
-        (socket("a::9", "b::1", 0), "b::1 0", true, false),
-        (socket("a::9", "7::7", 12), "7::7 12", true, true),
+        (true, socket("a::9", "b::1", 12), "b::1 12", true, true),
+        // A datagram socket without a port has lost what a hook bound: the application bound an interface since.
+        (false, socket("a::9", "b::1", 12), "b::1 0", false, false),
+        (false, socket("a::9", "b::1", 0), "b::1 0", true, false),
+        (true, socket("a::9", "7::7", 12), "7::7 12", true, true),
         // Bound after a connect that was taken back: the application's.
-        (socket("a::9", "b::1", 11), "b::1 0", false, false),
+        (false, socket("a::9", "b::1", 11), "b::1 0", false, false),
         // With a port, after a connect: the source stays; the interface is a hook's if it is the source's.
-        (with_port(socket("a::9", "b::1", 12)), ":: 0", false, true),
-        (with_port(socket("a::9", "b::1", 11)), ":: 0", false, false),
-        (with_port(socket("a::9", "7::7", 12)), ":: 0", false, false),
-        (with_port(socket("a::9", "b::1", 0)), ":: 0", false, false),
+        (false, with_port(socket("a::9", "b::1", 12)), ":: 0", false, true),
+        (false, with_port(socket("a::9", "b::1", 11)), ":: 0", false, false),
+        (false, with_port(socket("a::9", "7::7", 12)), ":: 0", false, false),
+        (false, with_port(socket("a::9", "b::1", 0)), ":: 0", false, false),
     ] {
         let mut presumed = socket;
-        presumed.presume_ours(&tables);
+        presumed.presume_ours(&tables, stream);
         assert_eq!(format!("{} {}", show(presumed.ours.source), presumed.ours.ifindex), ours, "{socket:?}");
         assert_eq!(presumed.is_ours_alone(), alone, "{socket:?}");
         assert_eq!(presumed.has_our_interface(&tables, false), interface, "{socket:?}");
@@ -206,8 +208,26 @@ fn presumptions() {
     }
     // A connect that failed is tried again, by another PvD: nothing of the first is in the way.
     let mut again = socket("b::9", "a::1", 11);
-    again.presume_ours(&tables);
+    again.presume_ours(&tables, true);
     assert_eq!(text(connect(&tables, &PREFER, &again)), "applied 2 from b::1 on 12");
+}
+
+/// Of which a note is made, so that a later connect does not take it back.
+#[test]
+fn interfaces_of_the_application() {
+    for (source, ifindex, has_port, stream, expected) in [
+        ("::", 0, false, false, false),
+        ("::", 12, false, false, true),
+        ("::", 12, true, false, true),
+        ("::", 12, false, true, true),
+        ("b::1", 12, false, false, true),
+        // A stream socket whose connect failed, and what has connected: nobody knows any more.
+        ("b::1", 12, false, true, false),
+        ("b::1", 12, true, false, false),
+    ] {
+        let socket = Socket { has_port, ..socket("a::9", source, ifindex) };
+        assert_eq!(socket.has_application_interface(stream), expected, "{socket:?} {stream}");
+    }
 }
 
 #[test]

@@ -236,6 +236,25 @@ fn neighbours() {
     }
 }
 
+/// A dead router that the kernel asks anew while everything is listed again is dead still; one that it has forgotten is not.
+#[test]
+fn a_dead_neighbour_that_is_being_asked() {
+    for (asked, dead) in [(true, true), (false, false)] {
+        let mut host = Host::new(&[2]);
+        host.tell_all(uplink());
+        host.tell(Event::Neighbour { ifindex: 2, address: ip(A), reachable: false });
+        host.tell(Event::ResyncBegin);
+        host.tell(Event::Link(link(2)));
+        host.tell_all(uplink());
+        for address in asked.then_some(ip(A)).into_iter().chain([ip("fe80::99")]) {
+            assert_eq!(host.tell(Event::NeighbourAsked { ifindex: 2, address }), [""; 0]);
+        }
+        host.tell(Event::ResyncEnd);
+        assert_eq!(host.set.is_unreachable(2, &ip(A)), dead, "asked: {asked}");
+        assert!(!host.set.is_unreachable(2, &ip("fe80::99")), "nobody said that it is dead");
+    }
+}
+
 #[test]
 fn repeated_messages_change_nothing() {
     let mut host = Host::new(&[2]);

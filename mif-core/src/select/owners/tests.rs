@@ -131,11 +131,14 @@ fn links_with_several_routers() {
         let flags: Vec<u32> = sources.values().map(|source| source.flags & source_flags::NEXT_HOP).collect();
         assert_eq!(flags, [expected], "{others}");
     }
-    let unknown = ONE.replace("from fe80::a", "") + "\npvd 2 2\nroute ::/0 via fe80::b";
-    assert!(
-        sources(&world(&unknown)).values().all(|source| source.flags & source_flags::NEXT_HOP == 0),
-        "nobody said whose it is"
-    );
+    // nobody said whose it is
+    let unknown = ONE.replace("from fe80::a", "");
+    for (others, expected) in [("", 0), ("pvd 2 2\nroute ::/0 via fe80::b", source_flags::SHARED_LINK)] {
+        let sources = sources(&world(&format!("{unknown}\n{others}")));
+        let both = source_flags::NEXT_HOP | source_flags::SHARED_LINK;
+        let flags: Vec<u32> = sources.values().map(|source| source.flags & both).collect();
+        assert_eq!(flags, [expected], "{others}");
+    }
 }
 
 /// A service address on a dummy interface and a prefix that only serves a LAN lead nowhere.

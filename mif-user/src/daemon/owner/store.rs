@@ -16,21 +16,29 @@ use tracing::{error, warn};
 use super::Owner;
 use crate::{kernel::maps::MapsError, policy::Policy};
 
-impl Owner {
-    /// The places that were given to another PvD since the last commit: no view may have the new one for the old one.
-    fn reused(&self) -> BTreeSet<abi::PvdIndex> {
-        let mut removed = BTreeSet::new();
-        let mut reused = BTreeSet::new();
-        for change in &self.changes {
+/// The places that were given to another PvD since the maps last held what they should, whatever commits failed meanwhile: no view may
+/// have the new one for the old one.
+#[derive(Debug, Default)]
+pub(super) struct Reused {
+    removed: BTreeSet<abi::PvdIndex>,
+    reused: BTreeSet<abi::PvdIndex>,
+}
+
+impl Reused {
+    pub fn note(&mut self, changes: &[Change]) {
+        for change in changes {
             match change {
-                Change::PvdRemoved { index, .. } => drop(removed.insert(*index)),
-                Change::PvdAdded { index, .. } if removed.contains(index) => drop(reused.insert(*index)),
+                Change::PvdRemoved { index, .. } => drop(self.removed.insert(*index)),
+                Change::PvdAdded { index, .. } if self.removed.contains(index) => {
+                    self.reused.insert(*index);
+                }
                 _ => {}
             }
         }
-        reused
     }
+}
 
+impl Owner {
     /// Puts first, then the policies that need them, then deletions: no cgroup ever looks into a view that is not
     /// complete. Where there is no room for that, deletions go first: what they leave open for a moment, a strict policy refuses.
     ///
@@ -40,7 +48,7 @@ impl Owner {
         // After a failure on the way the maps themselves say what they hold.
         self.in_step = false;
         let (deletions, puts): (Vec<&Op>, Vec<&Op>) = update.ops.iter().partition(|op| is_deletion(op));
-        let reused = self.reused();
+        let reused = &self.reused.reused;
         for op in deletions.iter().filter(|op| matches!(op, Op::DeleteMember(_, pvd) if reused.contains(pvd)))
         {
             self.installation.maps.apply(op)?;
@@ -63,6 +71,7 @@ impl Owner {
             deletions.iter().try_for_each(|op| self.installation.maps.apply(op))?;
         }
         self.in_step = true;
+        self.reused = Reused::default();
         Ok(())
     }
 
@@ -152,14 +161,16 @@ impl Owner {
             flags |= config_flags::WATCHED;
         }
         let maps = &mut self.installation.maps;
+        let before = maps.config()?;
         let config = abi::Config {
+            constants: before.constants,
             netns_cookie: self.host.netns_cookie,
             mode: abi::Mode::from(self.host.mode) as u32,
             flags,
             pvds: maps.pvd_places(),
             layout: abi::LAYOUT,
         };
-        if maps.config()? != config {
+        if before != config {
             maps.set_config(config)?;
         }
         if !self.policies.any_strict()
@@ -174,4 +185,23 @@ impl Owner {
 
 const fn is_deletion(op: &Op) -> bool {
     matches!(op, Op::DeleteDecision(..) | Op::DeleteSource(..) | Op::DeletePvd(..) | Op::DeleteMember(..))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A commit that fails is tried again with what happened before it, of which nobody tells a second time.
+    #[test]
+    fn places_that_are_given_again() {
+        let removed = |index| Change::PvdRemoved { index, id: "a".into() };
+        let added = |index| Change::PvdAdded { index, id: "b".into() };
+        let mut reused = Reused::default();
+        reused.note(&[added(1), removed(1), removed(2), added(3)]);
+        assert_eq!(reused.reused, BTreeSet::new());
+        reused.note(&[added(2)]);
+        reused.note(&[]);
+        reused.note(&[removed(3), added(3)]);
+        assert_eq!(reused.reused, BTreeSet::from([2, 3]));
+    }
 }

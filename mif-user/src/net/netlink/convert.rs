@@ -8,7 +8,7 @@ use std::{
 use ipnet::{IpNet, Ipv6Net};
 use mif_core::{
     family::{Family, mapped, mapped_net},
-    nud::{Neighbour, State},
+    nud::{Neighbour, NextHop, State},
     pvd::event::{Address, Event, KernelRoute, Link, RouteProtocol},
     time::{Deadline, Time},
     wire::RouterPreference,
@@ -38,6 +38,11 @@ pub(super) enum Change {
     Neighbour {
         news: Neighbour,
         /// NTF_ROUTER: it said so in a Neighbor or Router Advertisement.
+        router: bool,
+    },
+    /// The kernel is asking a neighbour, and says nothing of it.
+    Asked {
+        next_hop: NextHop,
         router: bool,
     },
     /// What the kernel has is not known any more: it changed something without a word.
@@ -323,8 +328,12 @@ fn ticks_per_second() -> u32 {
 fn neighbour(message: &NeighbourMessage) -> Option<Change> {
     let state = match message.header.state {
         NeighbourState::Failed => State::Failed,
-        // Being resolved: nothing is known yet.
-        NeighbourState::None | NeighbourState::Incomplete => return None,
+        // Being resolved: nothing is known yet, and of one that was dead nothing else.
+        NeighbourState::Incomplete => {
+            let Change::Neighbour { news, router } = neighbour_is(State::Gone, message)? else { return None };
+            return Some(Change::Asked { next_hop: news.next_hop, router });
+        }
+        NeighbourState::None => return None,
         NeighbourState::Reachable => State::Reachable,
         NeighbourState::Probe => State::Probe,
         NeighbourState::Permanent | NeighbourState::Noarp => State::Static,

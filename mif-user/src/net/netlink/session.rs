@@ -18,6 +18,7 @@
 use std::{collections::BTreeSet, net::Ipv6Addr, time::Duration};
 
 use mif_core::{
+    nud::NextHop,
     pvd::event::{Event, RouteProtocol},
     time::Time,
 };
@@ -317,10 +318,14 @@ impl Session {
                 out.push(Message::Event(event));
             }
             Change::Neighbour { news, router } => {
-                let (_, address) = news.next_hop;
-                // Routers have link-local addresses in Router Advertisements; a static route may name another one.
-                if router || address.is_unicast_link_local() || self.gateways.contains(&address) {
+                if self.matters(news.next_hop, router) {
                     out.push(Message::Neighbour(news));
+                }
+            }
+            Change::Asked { next_hop, router } => {
+                let (ifindex, address) = next_hop;
+                if self.matters(next_hop, router) {
+                    out.push(Message::Event(Event::NeighbourAsked { ifindex, address }));
                 }
             }
             Change::Unsure => self.unsure(now),
@@ -335,6 +340,12 @@ impl Session {
                 self.tell_rules(out);
             }
         }
+    }
+
+    /// Whether a neighbour is a next hop. Routers have link-local addresses in Router Advertisements; a static route may name another
+    /// one.
+    fn matters(&self, (_, address): NextHop, router: bool) -> bool {
+        router || address.is_unicast_link_local() || self.gateways.contains(&address)
     }
 
     fn tell_rules(&mut self, out: &mut Vec<Message>) {

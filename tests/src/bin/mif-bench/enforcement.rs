@@ -73,6 +73,7 @@ impl Enforcement {
             flags: 0,
             pvds: sizes.pvds,
             layout: abi::LAYOUT,
+            ..installation.maps.config()?
         })?;
         let links = directory.join("links");
         for link in std::fs::read_dir(&links).context("the pinned links")? {
