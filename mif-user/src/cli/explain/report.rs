@@ -167,9 +167,7 @@ pub(super) fn build(
     choice: Option<Choice>,
 ) -> Report {
     let rule = &asked.rule;
-    // Policies of one view differ in mode and in what follows from it.
-    let policies = names.state().map(|state| state.policies.as_slice()).unwrap_or_default();
-    let policy = policies.iter().find(|policy| policy.cgroup_id == rule.cgroup && policy.view == rule.view);
+    let policy = names.policy(rule);
     let decision = tables.decision(rule.view, &asked.destination.into());
     let owner = asked.source.and_then(|source| tables.source(&source.into()));
     let now = Time(tables.now);
