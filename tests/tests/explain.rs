@@ -44,6 +44,12 @@ struct Explained {
     kernel_error: Option<String>,
     choice: Option<Choice>,
     decision: Option<Decision>,
+    source_owner: Option<Owner>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Owner {
+    next_hop: Option<IpAddr>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -372,13 +378,16 @@ fn check_packets(
     // A packet goes by the kernel's route first, which sends it on only if it knows the neighbour there; then tc egress has its
     // say, and where it sends the packet elsewhere the tables must name a router. The route of a connected socket is one of the
     // interface that it is bound to. Taps do not record packets without a source or with a link-local one.
-    let on_link = said.decision.as_ref().is_some_and(|decision| decision.on_link);
+    let router = match &said.source_owner {
+        Some(owner) => owner.next_hop.is_some(),
+        None => said.decision.as_ref().is_none_or(|decision| !decision.on_link),
+    };
     let sent = |source: Option<IpAddr>, ifindex| {
         let to = probed.destination.to_canonical();
         let known = world
             .host
             .run(|| lookup(to, source, ifindex))
-            .is_ok_and(|route| route.next_hop.is_some() && (route.ifindex == path.ifindex || !on_link));
+            .is_ok_and(|route| route.next_hop.is_some() && (route.ifindex == path.ifindex || router));
         known && source.is_some_and(|source| !is_link_scope(source))
     };
     let connected = probed.connected.is_ok_and(|found| sent(path.source, found.ifindex));
