@@ -40,14 +40,14 @@ pub(super) enum Verb {
 /// List the policies in force
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Below those in force: configured policies that wait for their cgroups to appear, or of which another one
+    after_help = "Below those in force: configured policies that wait for their cgroups to appear, or of which another one \
 of the file counts first, and cgroups for whose configured policy there is no room.
 
-JSON: an array of {cgroup, cgroup_id, mode, view, groups, otherwise, none_now, origin}, of those in
-force. groups is an array of arrays of selectors, in order of preference: a string is the name of an
-interface or of PvDs or an id, an object has conditions. none_now is true while no PvD fits any of
-them. cgroup is null where it is gone; otherwise (refuse, kernel, default) and origin (config,
-command) are null where the state file does not say.
+JSON: an array of {cgroup, cgroup_id, mode, view, groups, otherwise, none_now, origin}, of those in \
+force. groups is an array of arrays of selectors, in order of preference: a string is the name of an \
+interface or of PvDs or an id, an object has conditions. none_now is true while no PvD fits any of them. \
+cgroup is null where it is gone; otherwise (refuse, kernel, default) and origin (config, command) are \
+null where the state file does not say.
 
 Examples:
   mif policy list
@@ -62,12 +62,12 @@ pub struct ListArgs {
 /// Give a cgroup, and all below it without a policy of their own, a policy
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "CGROUP is a directory of cgroup2, or a path below its root as systemd writes it. The daemon must
-run: it alone writes the tables. The policy stays, and counts before one that is configured, until
-it is detached or the cgroup is gone. It takes the place of the one that the cgroup has, and keeps
-that one's mode unless --mode says otherwise: strict is given up only by name.
+    after_help = "CGROUP is a directory of cgroup2, or a path below its root as systemd writes it. The daemon must run: it \
+alone writes the tables. The policy stays, and counts before one that is configured, until it is \
+detached or the cgroup is gone. It takes the place of the one that the cgroup has, and keeps that one's \
+mode unless --mode says otherwise: strict is given up only by name.
 
-Each --pvd is a group, the first one preferred: a PvD of a later group is used only for destinations
+Each --pvd is a group, the first one preferred: a PvD of a later group is used only for destinations \
 that no PvD of an earlier group reaches. Within a group all PvDs are equals.
 
 A group is one or more of these, with commas between them (any of them will do), each of them once:

@@ -19,7 +19,7 @@ use serde::{Serialize, Serializer};
 
 use super::{
     super::{
-        format::{deadline, remaining_seconds},
+        format::{deadline, remaining_seconds, source_flag_names},
         names::Names,
     },
     candidates::Choice,
@@ -128,6 +128,7 @@ struct SourceReport {
     ifindex: u32,
     next_hop: Option<IpAddr>,
     on_link_bits: u32,
+    flags: Vec<&'static str>,
     valid_seconds: Option<u64>,
 }
 
@@ -198,6 +199,7 @@ pub(super) fn build(
             ifindex: owner.ifindex,
             next_hop: specified(owner.next_hop),
             on_link_bits: owner.on_link_bits,
+            flags: source_flag_names(owner.flags),
             valid_seconds: remaining_seconds(deadline(owner.valid_until), now),
         }),
         bind: outcomes.bind.as_ref().map(|bind| outcome_report(names, bind)),
