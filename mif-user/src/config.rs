@@ -17,6 +17,8 @@ use crate::{mode::Otherwise, pattern::Pattern};
 mod file;
 mod policy;
 
+pub use file::interface_name;
+
 /// Where the daemon looks when it is not told otherwise.
 pub const DEFAULT_PATH: &str = "/etc/mif/mif.toml";
 

@@ -51,8 +51,11 @@ fn what_does_not_exist_is_refused_and_what_does_is_named() {
         let free = free.path().to_str().context("UTF-8")?;
         let not_a_cgroup = ["is not a cgroup", "expected a directory of a cgroup2 file system"];
         let (a, b) = (format!("{}/", ISP_A.name), format!("{}/", ISP_B.name));
+        let id_a = lab.site.wait_for_state("the PvDs", |state| {
+            state.pvds.iter().map(|pvd| pvd.id.clone()).find(|id| id.starts_with(&a))
+        })?;
         let there_is_no = ["there is no PvD \"nope\"", a.as_str(), b.as_str()];
-        let table: [(&[&str], i32, &[&str]); 21] = [
+        let table: [(&[&str], i32, &[&str]); 26] = [
             (&["policy", "attach", folder, "--pvd", "isp-a"], FAILED, &not_a_cgroup),
             (&["policy", "attach", file, "--pvd", "isp-a"], FAILED, &not_a_cgroup),
             (&["policy", "attach", &missing, "--pvd", "isp-a"], FAILED, &not_a_cgroup),
@@ -72,6 +75,24 @@ fn what_does_not_exist_is_refused_and_what_does_is_named() {
                 &["`odd` is no kind of PvD", "explicit"],
             ),
             (&["policy", "attach", free, "--pvd", "colour=red"], USAGE, &["`colour` is no property", "kind"]),
+            (
+                &["policy", "attach", free, "--pvd", "kind=explicit+kind=ipv4"],
+                USAGE,
+                &["`kind` stands here twice"],
+            ),
+            (&["policy", "attach", free, "--pvd", "interface=a/b"], USAGE, &["`a/b` is no interface name"]),
+            (
+                &["policy", "attach", free, "--pvd", "isp-a", "--pvd", "isp-b,isp-a"],
+                FAILED,
+                &["`isp-a` stands here twice, expected it once"],
+            ),
+            (
+                &["exec", "--parent", cgroup, "--pvd", "kind=explicit,kind=explicit", "--", "true"],
+                FAILED,
+                &["`kind=explicit` stands here twice, expected it once"],
+            ),
+            // By their ids, whatever they are called.
+            (&["policy", "attach", free, "--pvd", &a, "--pvd", &id_a], FAILED, &[&id_a, "stands here twice"]),
             (
                 &["policy", "attach", free, "--pvd", "isp-a", "--mode", "strict", "--otherwise", "kernel"],
                 FAILED,

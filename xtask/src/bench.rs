@@ -11,10 +11,10 @@ use crate::{
 /// What to measure.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Everything is set up in network namespaces and a cgroup of its own and gone afterwards, also after Ctrl-C.
-The figures and the chart go to target/bench; docs/benchmarks.md says how each figure comes to be.
-A machine with nothing else to do gives the steadiest figures. Where a goal is missed or not shown, perf tells where the time
-goes, if it is installed.
+    after_help = "Everything is set up in network namespaces and a cgroup of its own and gone afterwards, also after \
+Ctrl-C. The figures and the chart go to target/bench; docs/benchmarks.md says how each figure comes to \
+be. A machine with nothing else to do gives the steadiest figures. Where a goal is missed or not shown, \
+perf tells where the time goes, if it is installed.
 
 Examples:
   cargo xtask bench                         all of it, some ten minutes

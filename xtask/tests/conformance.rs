@@ -30,6 +30,11 @@ fn every_named_test_exists() {
             }
         }
     }
+    for (package, path) in in_text(&table) {
+        if let Err(error) = find(&folder(root, &package), &path) {
+            wrong.push(format!("in the text: {package} {path}: {error}"));
+        }
+    }
     assert!(wrong.is_empty(), "docs/conformance.md:\n{}", wrong.join("\n"));
 }
 
@@ -55,6 +60,23 @@ fn rows(markdown: &str) -> Result<Vec<Row>, String> {
         }
     }
     Ok(rows)
+}
+
+/// The tests that are named outside of tables. Other code in the text has no package before it.
+fn in_text(markdown: &str) -> Vec<(String, String)> {
+    let text: Vec<&str> = markdown.lines().filter(|line| !line.starts_with('|')).collect();
+    // A name may begin on one line and end on the next.
+    let text = text.join(" ");
+    let quoted = text.split('`').skip(1).step_by(2).filter_map(|code| named(&format!("`{code}`")));
+    quoted.filter(|(package, path)| package.starts_with("mif-") && path.contains("::")).collect()
+}
+
+#[test]
+fn names_in_the_text_are_found() {
+    let text = "Tested (`mif-core a::b`,\n`mif-tests c::d`), as `a::b` and `ipv4 = \"merge\"` and `mif-core` are not.\n| `mif-core e::f` |\n";
+    let found: Vec<_> =
+        in_text(text).into_iter().map(|(package, path)| format!("{package} {path}")).collect();
+    assert_eq!(found, ["mif-core a::b", "mif-tests c::d"]);
 }
 
 /// `PACKAGE path` between backticks.

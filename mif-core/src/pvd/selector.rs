@@ -116,6 +116,9 @@ pub enum SelectorError {
     /// Neither true nor false.
     #[error("internet is true or false, not `{0}`")]
     Bool(String),
+    /// Both values cannot hold.
+    #[error("`{0}` stands here twice, expected it once")]
+    Twice(String),
 }
 
 impl FromStr for Kind {
@@ -126,30 +129,34 @@ impl FromStr for Kind {
     }
 }
 
-/// The form of command lines: a word, or `key=value`.
+/// The form of command lines: a word, or `key=value`, or several of these with `+` between them, which all hold. A `+` that no
+/// `key=` follows is one of the value's own: names of interfaces may have it.
 impl FromStr for Selector {
     type Err = SelectorError;
 
     fn from_str(text: &str) -> Result<Self, SelectorError> {
-        let Some((key, value)) = text.split_once('=') else {
+        if !text.contains('=') {
             return if text.is_empty() { Err(SelectorError::Empty) } else { Ok(Self::Word(text.into())) };
-        };
-        if value.is_empty() {
-            return Err(SelectorError::Empty);
         }
         let mut conditions = Conditions::default();
-        match key {
-            "id" => conditions.id = Some(value.into()),
-            "name" => conditions.name = Some(value.into()),
-            "interface" => conditions.interface = Some(value.into()),
-            "kind" => conditions.kind = Some(value.parse()?),
-            "internet" => {
-                conditions.internet = Some(value.parse().map_err(|_| SelectorError::Bool(value.into()))?);
-            }
-            _ => return Err(SelectorError::Key(key.into())),
+        let mut rest = Some(text);
+        while let Some(text) = rest {
+            let (one, others) = split_condition(text);
+            conditions.add(one)?;
+            rest = others;
         }
         Ok(Self::Where(conditions))
     }
+}
+
+/// The first condition of a text, and what follows it.
+fn split_condition(text: &str) -> (&str, Option<&str>) {
+    let begins = |rest: &str| {
+        let key = rest.split_once('=').map(|(key, _)| key);
+        key.is_some_and(|key| !key.is_empty() && key.bytes().all(|octet| octet.is_ascii_lowercase()))
+    };
+    let end = text.match_indices('+').map(|(at, _)| at).find(|at| begins(&text[at + 1..]));
+    end.map_or((text, None), |end| (&text[..end], Some(&text[end + 1..])))
 }
 
 impl From<&str> for Selector {
@@ -175,12 +182,12 @@ impl fmt::Display for Selector {
     }
 }
 
+/// As [`Selector`] reads it, except that an id alone stands there as people know it.
 impl fmt::Display for Conditions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, name, interface, kind, internet } = self;
         let given = |key: &str, value: Option<&dyn fmt::Display>| value.map(|value| format!("{key}={value}"));
         if let (Some(id), None, None, None, None) = (id, name, interface, kind, internet) {
-            // As people know it.
             return f.write_str(id);
         }
         let given = [
@@ -190,7 +197,7 @@ impl fmt::Display for Conditions {
             given("kind", kind.as_ref().map(|kind| kind as _)),
             given("internet", internet.as_ref().map(|internet| internet as _)),
         ];
-        f.write_str(&given.into_iter().flatten().collect::<Vec<_>>().join(" and "))
+        f.write_str(&given.into_iter().flatten().collect::<Vec<_>>().join("+"))
     }
 }
 
@@ -315,6 +322,26 @@ impl Conditions {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// One more, as `key=value`.
+    fn add(&mut self, text: &str) -> Result<(), SelectorError> {
+        let (key, value) = text.split_once('=').ok_or_else(|| SelectorError::Key(text.into()))?;
+        if value.is_empty() {
+            return Err(SelectorError::Empty);
+        }
+        let twice = match key {
+            "id" => self.id.replace(value.into()).is_some(),
+            "name" => self.name.replace(value.into()).is_some(),
+            "interface" => self.interface.replace(value.into()).is_some(),
+            "kind" => self.kind.replace(value.parse()?).is_some(),
+            "internet" => {
+                let value = value.parse().map_err(|_| SelectorError::Bool(value.into()))?;
+                self.internet.replace(value).is_some()
+            }
+            _ => return Err(SelectorError::Key(key.into())),
+        };
+        if twice { Err(SelectorError::Twice(key.into())) } else { Ok(()) }
     }
 
     fn hold_for(&self, pvd: &Entry) -> bool {

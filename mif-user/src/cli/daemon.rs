@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "What the command line says outranks the configuration file.
 
-Enforcement stays in the kernel when the daemon ends, until the lifetimes of the PvDs end; the next
+Enforcement stays in the kernel when the daemon ends, until the lifetimes of the PvDs end; the next \
 daemon adopts it. `mif detach --all` or --detach-on-exit remove it.
 
 Examples:

@@ -36,8 +36,8 @@ const STATE_FILES: [&str; 5] = [
 /// Remove all that mif has put into the kernel
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Removes programs, maps and pins, tc filters, routes of mif's own protocol, policies and state. It needs root,
-and that no daemon runs. Without --all it only says what there is to remove (exit status 0).
+    after_help = "Removes programs, maps and pins, tc filters, routes of mif's own protocol, policies and state. It needs \
+root, and that no daemon runs. Without --all it only says what there is to remove (exit status 0).
 
 Examples:
   systemctl stop mif && mif detach --all"

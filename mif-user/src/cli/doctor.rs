@@ -18,11 +18,11 @@ mod network;
 /// Say what this kernel and this machine lack, each with the remedy
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Changes nothing; to see whether the kernel takes the programs, it loads them once. Exit status 1 if something
-is missing without which nothing works.
+    after_help = "Changes nothing; to see whether the kernel takes the programs, it loads them once. Exit status 1 if \
+something is missing without which nothing works.
 
-JSON: an array of {check, verdict, found, remedy}; verdict is ok, note (good to know), warning (something
-will not work as it could), or missing (nothing works without it).
+JSON: an array of {check, verdict, found, remedy}; verdict is ok, note (good to know), warning \
+(something will not work as it could), or missing (nothing works without it).
 
 Examples:
   mif doctor

@@ -34,14 +34,14 @@ const BY_SIGNAL: i32 = 128;
 /// Run a command with a policy from its first instruction
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Makes the cgroup mif-exec-PID below --parent, or below the root of cgroup2 (not below that of the shell,
-whose limits it leaves; --parent user.slice keeps those of that slice), gives it the policy, and runs the command in it. The daemon must run. When
-the command has ended, policy and cgroup go. If it left processes behind, they keep both until they
-have ended, and a later `mif exec` cleans up.
+    after_help = "Makes the cgroup mif-exec-PID below --parent, or below the root of cgroup2 (not below that of the shell, \
+whose limits it leaves; --parent user.slice keeps those of that slice), gives it the policy, and runs \
+the command in it. The daemon must run. When the command has ended, policy and cgroup go. If it left \
+processes behind, they keep both until they have ended, and a later `mif exec` cleans up.
 
-SIGTERM and SIGHUP are passed on to the command; SIGINT and SIGQUIT are left to it, as the terminal sends
-it its own. Exit status: the command's; 128 + N if signal N ended it; 127 if there is no such command, 126 if
-it cannot be run; 1 if the policy could not be set, and then the command has not run.
+SIGTERM and SIGHUP are passed on to the command; SIGINT and SIGQUIT are left to it, as the terminal \
+sends it its own. Exit status: the command's; 128 + N if signal N ended it; 127 if there is no such \
+command, 126 if it cannot be run; 1 if the policy could not be set, and then the command has not run.
 
 How --pvd names PvDs: mif policy attach --help.
 

@@ -52,22 +52,23 @@ use way::Way;
 /// Say what a connection to a destination would use, and why
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Runs the decision of the kernel hooks on their own tables, and asks the kernel where they leave a socket
-alone; nothing is sent. Names are resolved as programs do it (getaddrinfo). Several addresses are
-shown in the order in which to try them (RFC 6724 section 6).
+    after_help = "Runs the decision of the kernel hooks on their own tables, and asks the kernel where they leave a socket \
+alone; nothing is sent. Names are resolved as programs do it (getaddrinfo). Several addresses are shown \
+in the order in which to try them (RFC 6724 section 6).
 
 Without --cgroup the answer is for a program started from here.
 
-JSON: for one address an object, for a name and for several addresses a list of them, in order.
-Keys: name, destination, cgroup, unseen (null, or why the hooks do not see the process), rule{view, mode, cgroup, groups, otherwise, foreign_rules}, bound{source,
-interface, ifindex}, decision{verdict, pvd, pvd_index, source, interface, ifindex, next_hop, on_link,
-administrator, local, valid_seconds}, choice{group, groups, decided_by{criterion, text},
-candidates[{pvd, pvd_index, source, interface, ifindex, route, next_hop, metric, lost_by}]},
-source_owner{pvd, pvd_index, interface, ifindex, next_hop, on_link_bits, valid_seconds}, bind,
-connect and sendmsg{verdict, reason, text, pvd, pvd_index, source, interface, ifindex}, path{by,
-source, interface, ifindex, next_hop, egress}, kernel_error, before_next{rule, text}. #7 stands for the PvD of
-index 7 where the state file does not know its name. valid_seconds is null for ever; choice is null where the state file does not go with the tables; before_next says why this
-address stands before the next one.
+JSON: for one address an object, for a name and for several addresses a list of them, in order. Keys: \
+name, destination, cgroup, unseen (null, or why the hooks do not see the process), rule{view, mode, \
+cgroup, groups, otherwise, foreign_rules}, bound{source, interface, ifindex}, decision{verdict, pvd, \
+pvd_index, source, interface, ifindex, next_hop, on_link, administrator, local, valid_seconds}, \
+choice{group, groups, decided_by{criterion, text}, candidates[{pvd, pvd_index, source, interface, \
+ifindex, route, next_hop, metric, lost_by}]}, source_owner{pvd, pvd_index, interface, ifindex, next_hop, \
+on_link_bits, flags, valid_seconds}, bind, connect and sendmsg{verdict, reason, text, pvd, pvd_index, source, \
+interface, ifindex}, path{by, source, interface, ifindex, next_hop, egress}, kernel_error, \
+before_next{rule, text}. #7 stands for the PvD of index 7 where the state file does not know its name. \
+valid_seconds is null for ever; choice is null where the state file does not go with the tables; \
+before_next says why this address stands before the next one.
 
 Examples:
   mif explain 2001:db8::1

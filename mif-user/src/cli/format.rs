@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mif_common::abi::source_flags;
 use mif_core::time::{Deadline, Time};
 
 const SECONDS_PER_MINUTE: u64 = 60;
@@ -51,6 +52,19 @@ pub fn remaining_seconds(deadline: Deadline, now: Time) -> Option<u64> {
 #[must_use]
 pub fn deadline(nanos: u64) -> Deadline {
     if nanos == mif_common::abi::FOREVER { Deadline::NEVER } else { Deadline::at(Time(nanos)) }
+}
+
+/// The names of the flags of a source (SOURCE), as docs/maps.md explains them.
+#[must_use]
+pub fn source_flag_names(flags: u32) -> Vec<&'static str> {
+    const NAMES: [(u32, &str); 5] = [
+        (source_flags::NEXT_HOP, "next-hop"),
+        (source_flags::LEADS_ON, "leads-on"),
+        (source_flags::SHARED, "shared"),
+        (source_flags::SEVERAL_INTERFACES, "several-interfaces"),
+        (source_flags::STRANDED, "stranded"),
+    ];
+    NAMES.into_iter().filter(|(flag, _)| flags & flag != 0).map(|(_, name)| name).collect()
 }
 
 /// Octets in binary units (IEC 80000-13): `0 B`, `1.5 KiB`.

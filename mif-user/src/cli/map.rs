@@ -23,14 +23,17 @@ use rows::Rows;
   config    {netns_cookie, mode, policies, strict, foreign_rules_ipv4, foreign_rules_ipv6,
              watched, pvds, layout}
   policy    [{cgroup, cgroup_id, view, mode}]
-  view      [{view, pvd, pvd_index, group}]
+  view      [{view, pvd, pvd_index, interface, ifindex, group}], of a PvD or of an interface
   decision  [{view, destination, verdict, pvd, pvd_index, source, interface, ifindex, next_hop,
               on_link, administrator, local, valid_seconds}]
-  source    [{address, pvd, pvd_index, interface, ifindex, next_hop, on_link_bits, valid_seconds}]
+  source    [{address, pvd, pvd_index, interface, ifindex, next_hop, on_link_bits, flags,
+              valid_seconds}]; flags of next-hop, leads-on, shared, several-interfaces, stranded
+  interface [{interface, ifindex}]
   pvd       [{pvd, pvd_index, interface, ifindex, explicit, administrator, valid_seconds}]
   stats     [{pvd, pvd_index, reason, count, bytes}], only counters that are not zero
-  events, socket, gate  {note}
-valid_seconds is null for ever and 0 when passed.
+  events, socket, listener, gate  {note}
+
+valid_seconds is null for ever and 0 when passed. docs/maps.md says what all of it means.
 
 Examples:
   mif map

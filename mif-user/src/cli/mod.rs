@@ -142,4 +142,21 @@ mod tests {
     fn the_command_line_is_consistent() {
         super::command().debug_assert();
     }
+
+    /// A paragraph is one line, which clap breaks where the terminal ends: breaks of its own would make it ragged.
+    #[test]
+    fn help_is_not_ragged() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let is_prose = |line: &&str| !line.is_empty() && !line.starts_with(' ');
+            for (line, next) in help.lines().zip(help.lines().skip(1)) {
+                assert!(!(is_prose(&line) && is_prose(&next)), "{}: {line:?} {next:?}", command.get_name());
+            }
+            for line in help.lines().filter(|line| !is_prose(line)) {
+                assert!(line.len() <= 100, "{}: {line:?}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&super::command());
+    }
 }

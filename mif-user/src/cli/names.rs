@@ -6,9 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mif_common::abi::{NO_PVD, PvdIndex};
+use mif_common::{
+    abi::{NO_PVD, PvdIndex},
+    decide::Rule,
+};
 
-use crate::{daemon::watch, kernel::mounts, state::State};
+use crate::{daemon::watch, kernel::mounts, policy::Policy, state::State};
 
 /// Shown where there is nothing.
 pub const NOTHING: &str = "-";
@@ -44,6 +47,14 @@ impl Names {
     #[must_use]
     pub fn state(&self) -> Option<&State> {
         self.state.as_ref()
+    }
+
+    /// The policy that a rule is of, where the state file has it. Policies of one view differ in mode and in what follows from
+    /// it.
+    #[must_use]
+    pub fn policy(&self, rule: &Rule) -> Option<&Policy> {
+        let policies = &self.state.as_ref()?.policies;
+        policies.iter().find(|policy| policy.cgroup_id == rule.cgroup && policy.view == rule.view)
     }
 
     /// A PvD's id, `None` for no PvD; `#7` where nobody knows its name.

@@ -11,7 +11,7 @@ use anstyle::Style;
 use anyhow::Result;
 use mif_common::abi;
 use mif_core::{
-    pvd::selector::{Groups, Selector},
+    pvd::selector::{Conditions, Groups, Selector, SelectorError},
     select::tables::{TableStore as _, Tables},
 };
 use serde::Serialize;
@@ -23,6 +23,7 @@ use super::{
     reader::Reader,
 };
 use crate::{
+    config::interface_name,
     control::{self, Request},
     mode::{Mode, Otherwise},
     policy::{Origin, Policy, Waiting, Why},
@@ -39,14 +40,14 @@ pub(super) enum Verb {
 /// List the policies in force
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Below those in force: configured policies that wait for their cgroups to appear, or of which another one
+    after_help = "Below those in force: configured policies that wait for their cgroups to appear, or of which another one \
 of the file counts first, and cgroups for whose configured policy there is no room.
 
-JSON: an array of {cgroup, cgroup_id, mode, view, groups, otherwise, none_now, origin}, of those in
-force. groups is an array of arrays of selectors, in order of preference: a string is the name of an
-interface or of PvDs or an id, an object has conditions. none_now is true while no PvD fits any of
-them. cgroup is null where it is gone; otherwise (refuse, kernel, default) and origin (config,
-command) are null where the state file does not say.
+JSON: an array of {cgroup, cgroup_id, mode, view, groups, otherwise, none_now, origin}, of those in \
+force. groups is an array of arrays of selectors, in order of preference: a string is the name of an \
+interface or of PvDs or an id, an object has conditions. none_now is true while no PvD fits any of them. \
+cgroup is null where it is gone; otherwise (refuse, kernel, default) and origin (config, command) are \
+null where the state file does not say.
 
 Examples:
   mif policy list
@@ -61,25 +62,33 @@ pub struct ListArgs {
 /// Give a cgroup, and all below it without a policy of their own, a policy
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "CGROUP is a directory of cgroup2, or a path below its root as systemd writes it. The daemon must
-run: it alone writes the tables. The policy stays, and counts before one that is configured, until
-it is detached or the cgroup is gone. It takes the place of the one that the cgroup has, and keeps
-that one's mode unless --mode says otherwise: strict is given up only by name.
+    after_help = "CGROUP is a directory of cgroup2, or a path below its root as systemd writes it. The daemon must run: it \
+alone writes the tables. The policy stays, and counts before one that is configured, until it is \
+detached or the cgroup is gone. It takes the place of the one that the cgroup has, and keeps that one's \
+mode unless --mode says otherwise: strict is given up only by name.
 
-A PvD is one of
+Each --pvd is a group, the first one preferred: a PvD of a later group is used only for destinations \
+that no PvD of an earlier group reaches. Within a group all PvDs are equals.
+
+A group is one or more of these, with commas between them (any of them will do), each of them once:
   eth1                    every PvD of that interface
   corp.example            every PvD that its network calls so, on whatever interface
   eth1/fe80::1, 3, eth1/  the PvD of an id, an index or the only one whose id begins so: that
                           one for good, and no other that comes in its place
-  kind=explicit           every one of that kind: explicit, implicit, interface or ipv4
-  interface=wwan0, name=corp.example, id=eth1, internet=true
-                          every one of which that holds, now or later; internet: it offers a
-                          default route
+  KEY=VALUE               every PvD for which that holds, now or later:
+    kind=explicit           named by its network; also implicit, interface, ipv4
+    interface=wwan0         of this interface
+    name=corp.example       its network calls it so
+    internet=true           it offers a default route
+    id=eth1                 this one
+  KEY=VALUE+KEY=VALUE     every PvD for which all of it holds
 
 Examples:
   mif policy attach system.slice/backup.service --pvd eth1 --mode strict
   mif policy attach /sys/fs/cgroup/user.slice --pvd corp.example --pvd eth0,wlan0
       corp.example where it reaches the destination, else the better of eth0 and wlan0
+  mif policy attach /sys/fs/cgroup/user.slice --pvd kind=explicit+interface=wwan0
+      those of wwan0 that their network has named
   mif policy attach /sys/fs/cgroup/user.slice --pvd kind=explicit --otherwise default"
 )]
 pub struct AttachArgs {
@@ -101,8 +110,7 @@ pub struct DetachArgs {
 /// What a policy says.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PolicyArgs {
-    /// PvDs to use, by interface, name, id, index, kind or property. Those of one --pvd, with commas between them, are a
-    /// group of equals; a further --pvd is used for destinations that no earlier one reaches
+    /// A group of PvDs to use. Given again: a further group, for destinations that no earlier one reaches
     #[arg(long = "pvd", value_name = "PVD[,PVD]...", required = true, value_parser = group)]
     groups: Vec<Group>,
     /// What happens to destinations that none of them reaches: strict refuses; the others leave them to the kernel, or
@@ -130,7 +138,13 @@ struct Group(Vec<Selector>);
 fn group(text: &str) -> Result<Group, String> {
     let pvd = |pvd: &str| match pvd.trim() {
         "" => Err("expected PvDs with commas between them; `mif pvd` lists those that exist".to_owned()),
-        pvd => pvd.parse().map_err(|error: mif_core::pvd::selector::SelectorError| error.to_string()),
+        pvd => {
+            let selector = pvd.parse().map_err(|error: SelectorError| error.to_string())?;
+            if let Selector::Where(Conditions { interface: Some(name), .. }) = &selector {
+                interface_name(name)?;
+            }
+            Ok(selector)
+        }
     };
     text.split(',').map(pvd).collect::<Result<_, _>>().map(Group)
 }
@@ -307,6 +321,8 @@ impl fmt::Display for Report {
 
 #[cfg(test)]
 mod tests {
+    use mif_core::pvd::selector::Kind;
+
     use super::{super::output::plain, *};
     use crate::state::State;
 
@@ -319,6 +335,8 @@ mod tests {
             ("eth0,,eth1", None),
             ("eth0,", None),
             ("colour=red", None),
+            ("interface=a/b", None),
+            ("interface=a-name-of-16-oct", None),
         ] {
             let expected = expected.map(|ids| Group(ids.into_iter().map(Selector::from).collect()));
             assert_eq!(group(text).ok(), expected, "{text:?}");
@@ -328,6 +346,13 @@ mod tests {
             group.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["kind=explicit", "interface=wwan0"]
         );
+        let Group(group) = self::group("kind=explicit+interface=wwan0,eth0").expect("two selectors");
+        let both = Conditions {
+            kind: Some(Kind::Explicit),
+            interface: Some("wwan0".into()),
+            ..Conditions::default()
+        };
+        assert_eq!(group, [Selector::Where(both), "eth0".into()]);
     }
 
     #[test]

@@ -28,10 +28,11 @@ mod details;
   eth0/fe80::1       what the router fe80::1 on eth0 says
   eth0               what is configured on eth0 otherwise
 
-JSON: an array of objects, for one PvD the object alone: index, id, interface, ifindex, kind (explicit,
-implicit, interface, ipv4, the words that --pvd kind=... takes), up, valid_seconds (null: for ever), facts. facts holds what was said and by
-whom: routers, prefixes, sources, routes, dns_servers, search_list, pref64, encrypted_dns, with deadlines
-in boot-time nanoseconds (18446744073709551615: for ever); it is null where the state file is missing.
+JSON: an array of objects, for one PvD the object alone: index, id, interface, ifindex, kind (explicit, \
+implicit, interface, ipv4, the words that --pvd kind=... takes), up, valid_seconds (null: for ever), \
+facts. facts holds what was said and by whom: routers, prefixes, sources, routes, dns_servers, \
+search_list, pref64, encrypted_dns, with deadlines in boot-time nanoseconds (18446744073709551615: for \
+ever); it is null where the state file is missing.
 
 Examples:
   mif pvd

@@ -22,11 +22,11 @@ use crate::{kernel::pins, mode::Mode, policy::Waiting};
 /// Show what is in force: PvDs, policies, counters, and what is wrong
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "JSON keys: bpffs, daemon{running, pid, started_seconds_ago, written_seconds_ago}, configured, mode,
-effective_mode{ipv4, ipv6}, foreign_rules[], interfaces[{name, ifindex, up, egress}], cgroup_programs[{program,
-cgroup}], pvds[] as `mif pvd --json`, policies[] as `mif policy list --json`, waiting[{cgroup, why,
-groups, otherwise, mode, view}] of configured policies that are not in force, counters[{reason, text,
-count, bytes}], refused{what: how often}, problems[].
+    after_help = "JSON keys: bpffs, daemon{running, pid, started_seconds_ago, written_seconds_ago}, configured, mode, \
+effective_mode{ipv4, ipv6}, foreign_rules[], interfaces[{name, ifindex, up, egress}], \
+cgroup_programs[{program, cgroup}], pvds[] as `mif pvd --json`, policies[] as `mif policy list --json`, \
+waiting[{cgroup, why, groups, otherwise, mode, view}] of configured policies that are not in force, \
+counters[{reason, text, count, bytes}], refused{what: how often}, problems[].
 
 Examples:
   mif status

@@ -40,14 +40,15 @@ const DAEMON_CHECK: Duration = Duration::from_secs(1);
 /// Show what happens, as it happens
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "What the hooks change or refuse, what routers and kernel say of the PvDs, and when the tables change. Times
-are seconds since boot. The hooks send at most 64 events of a reason in a second on a CPU and
+    after_help = "What the hooks change or refuse, what routers and kernel say of the PvDs, and when the tables change. \
+Times are seconds since boot. The hooks send at most 64 events of a reason in a second on a CPU and \
 count the others.
 
 Without a daemon the kernel's events are read from their ring: each is then seen by one reader only.
 
-JSON: one object a line with one key: kernel {at, hook, reason, pvd, source, destination, interface,
-cgroup, pid, suppressed} (null where there is none), pvd (a change), or tables {at, operations, took}; times in boot-time nanoseconds.
+JSON: one object a line with one key: kernel {at, hook, reason, pvd, source, destination, interface, \
+cgroup, pid, suppressed} (null where there is none), pvd (a change), or tables {at, operations, took}; \
+times in boot-time nanoseconds.
 
 Examples:
   mif watch

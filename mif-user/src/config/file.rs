@@ -116,7 +116,7 @@ struct FileLimits {
     policies: Option<Size<POLICIES_MAX>>,
 }
 
-/// The name of an interface, as the kernel allows it (`dev_valid_name`).
+/// The name of an interface; see [`interface_name`].
 #[derive(Clone, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
 #[serde(try_from = "String")]
 pub(super) struct InterfaceName(pub(super) String);
@@ -125,16 +125,25 @@ impl TryFrom<String> for InterfaceName {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
-        let fits = (1..IFNAMSIZ).contains(&name.len());
-        let plain = !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
-        if fits && plain && name != "." && name != ".." {
-            return Ok(Self(name));
-        }
-        Err(format!(
-            "`{name}` is no interface name, expected 1 to {} octets without `/`, `:` and blanks",
-            IFNAMSIZ - 1
-        ))
+        interface_name(&name)?;
+        Ok(Self(name))
     }
+}
+
+/// Whether the kernel allows an interface of this name (`dev_valid_name`).
+///
+/// # Errors
+/// It does not; the message is for people.
+pub fn interface_name(name: &str) -> Result<(), String> {
+    let fits = (1..IFNAMSIZ).contains(&name.len());
+    let plain = !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
+    if fits && plain && name != "." && name != ".." {
+        return Ok(());
+    }
+    Err(format!(
+        "`{name}` is no interface name, expected 1 to {} octets without `/`, `:` and blanks",
+        IFNAMSIZ - 1
+    ))
 }
 
 /// A path from the root.

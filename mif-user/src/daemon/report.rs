@@ -86,6 +86,9 @@ impl Daemon<'_> {
         let groups = self.owner.resolve(groups).map_err(|error| error.to_string())?;
         let otherwise = Otherwise::of(mode, otherwise).map_err(|error| format!("otherwise: {error}"))?;
         let terms = Terms { groups, otherwise, mode };
+        if let Some(selector) = terms.repeated() {
+            return Err(format!("`{selector}` stands here twice, expected it once"));
+        }
         let attached = match self.owner.policies.attach(cgroup, terms) {
             Ok(attached) => attached,
             Err(error) => {

@@ -15,6 +15,7 @@ pub mod lookup;
 pub mod neighbour;
 pub mod netlink;
 pub mod ra;
+pub mod tunnels;
 
 /// `rtm_protocol` and `FRA_PROTOCOL` of what `mif` itself puts into the kernel, so that it can tell its own routes and
 /// remove them. In the range that iproute2's `rt_protos` leaves free for local use; no daemon is known to use it.

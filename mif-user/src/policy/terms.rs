@@ -1,9 +1,12 @@
 //! What a policy says, and of whom.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use mif_core::{
-    pvd::selector::{Groups, Roster},
+    pvd::selector::{Groups, Roster, Selector},
     select::world::View,
 };
 use serde::{Deserialize, Serialize};
@@ -149,6 +152,13 @@ impl Waiting {
 }
 
 impl Terms {
+    /// A selector that stands there twice, in one group or in two: nobody means that.
+    #[must_use]
+    pub fn repeated(&self) -> Option<&Selector> {
+        let mut seen = BTreeSet::new();
+        self.groups.iter().flatten().find(|selector| !seen.insert(*selector))
+    }
+
     pub(super) fn content(&self) -> Content {
         Content::of(&self.groups, self.otherwise)
     }

@@ -185,7 +185,7 @@ fn explanations() {
         "lo/fe80::b: source 2001:db8:b::10, interface lo, next hop fe80::b, for 29m",
         "from 2001:db8:b::10 by lo",
         "applied: source and interface of one PvD were set",
-        "from 2001:db8:b::10; the interface follows at tc egress",
+        "sendto       from 2001:db8:b::10\n             applied: the source of one PvD is set; each packet follows it at tc egress",
         "leave by lo, next hop fe80::b",
     ] {
         assert!(text.contains(expected), "{expected:?} in\n{text}");

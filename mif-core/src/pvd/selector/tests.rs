@@ -82,10 +82,10 @@ fn what_selectors_pick() {
 fn all_conditions_hold() {
     let roster = roster();
     for (json, text, expected) in [
-        (r#"{"kind":"explicit","internet":true}"#, "kind=explicit and internet=true", &[1, 6, 7][..]),
-        (r#"{"interface":"eth1","kind":"explicit"}"#, "interface=eth1 and kind=explicit", &[3]),
-        (r#"{"name":"example.org","internet":false}"#, "name=example.org and internet=false", &[3]),
-        (r#"{"id":"eth1","internet":false}"#, "id=eth1 and internet=false", &[]),
+        (r#"{"kind":"explicit","internet":true}"#, "kind=explicit+internet=true", &[1, 6, 7][..]),
+        (r#"{"interface":"eth1","kind":"explicit"}"#, "interface=eth1+kind=explicit", &[3]),
+        (r#"{"name":"example.org","internet":false}"#, "name=example.org+internet=false", &[3]),
+        (r#"{"id":"eth1","internet":false}"#, "id=eth1+internet=false", &[]),
         (r#"{"id":"eth1"}"#, "eth1", &[5]),
         (r#""eth1""#, "eth1", &[3, 4, 5, 8]),
         (r#"{}"#, "", &[1, 2, 3, 4, 5, 6, 7, 8]),
@@ -117,10 +117,32 @@ fn texts_that_are_no_selectors() {
         ("kind=wireless", "`wireless` is no kind of PvD, expected explicit, implicit, interface or ipv4"),
         ("colour=red", "`colour` is no property of a PvD"),
         ("internet=yes", "internet is true or false, not `yes`"),
+        ("kind=explicit+colour=red", "`colour` is no property of a PvD"),
+        ("eth0+kind=explicit", "`eth0` is no property of a PvD"),
+        ("kind=explicit+interface=", "an empty name"),
+        ("kind=explicit+kind=ipv4", "`kind` stands here twice"),
+        ("kind=explicit+eth0", "`explicit+eth0` is no kind of PvD"),
     ] {
         let said = text.parse::<Selector>().expect_err(text).to_string();
         assert!(said.contains(says), "{text}: {said}");
     }
+}
+
+#[test]
+fn several_conditions_on_a_command_line() {
+    for (text, expected) in [
+        ("kind=explicit+internet=true", &[1, 6, 7][..]),
+        ("interface=eth1+kind=explicit", &[3]),
+        ("internet=false+name=example.org", &[3]),
+        ("id=eth1+internet=false", &[]),
+    ] {
+        assert_eq!(picked(text), expected, "{text}");
+    }
+    // A name may have the sign in it.
+    let odd: Selector = "interface=wlan0+a+kind=implicit".parse().expect("two conditions");
+    let expected =
+        Conditions { interface: Some("wlan0+a".into()), kind: Some(Kind::Implicit), ..Conditions::default() };
+    assert_eq!(odd, Selector::Where(expected));
 }
 
 #[test]
@@ -316,6 +338,16 @@ proptest! {
     }
 
     /// Selectors survive the files that they are kept in.
+    /// What is shown can be typed again.
+    #[test]
+    fn conditions_survive_their_text(selector in random_selector()) {
+        if let Selector::Where(conditions) = &selector
+            && (!conditions.is_empty() && selector != Selector::exactly(conditions.id.clone().unwrap_or_default()))
+        {
+            prop_assert_eq!(selector.to_string().parse(), Ok(selector));
+        }
+    }
+
     #[test]
     fn selectors_survive_json(selector in random_selector()) {
         let json = serde_json::to_string(&selector).expect("plain data");

@@ -1,13 +1,18 @@
-//! The vectors of RFC 6724 §10.1 and more. S53, whose candidates a PvD limits, is among the
-//! `candidate_sets`.
+//! The vectors of RFC 6724 §10.1 and more, on the rules; `tables` has them on what the kernel looks at. S53, whose candidates a
+//! PvD limits, is among the `candidate_sets`.
 
 use super::*;
 use crate::select::policy_table::Row;
+
+mod tables;
 
 /// Interfaces of the vectors.
 const E0: u32 = 1;
 const E1: u32 = 2;
 const LO: u32 = 3;
+
+/// A row of [`VECTORS`].
+type Vector = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
 
 /// (ID, destination, circumstances, candidates, best, lost).
 ///
@@ -15,7 +20,7 @@ const LO: u32 = 3;
 /// those of all interfaces; `e1`, `lo`: the outgoing interface, otherwise e0; `via`: the next hop; `public`: the
 /// Privacy Preference; `table-10.5`, `table-10.6`: rows that the RFC's section adds.
 #[rustfmt::skip]
-const VECTORS: &[(&str, &str, &str, &str, &str, &str)] = &[
+const VECTORS: &[Vector] = &[
     ("S01", "2001:db8:1::1", "",
         "2001:db8:3::1/64, fe80::1/64",
         "2001:db8:3::1", "fe80::1 by 2"),

@@ -26,7 +26,7 @@ use mif_core::{
 use serde::Serialize;
 
 use super::super::{names::Names, reader::Reader};
-use crate::kernel::maps::MapsError;
+use crate::{kernel::maps::MapsError, mode::Otherwise, policy::Policy};
 
 /// Candidates that people are shown; programs get them all.
 const SHOWN: usize = 6;
@@ -36,8 +36,11 @@ const SHOWN: usize = 6;
 pub(super) struct Choice {
     /// The place of the view's group that the answer comes from, counted from 1; `None` without candidates.
     group: Option<usize>,
-    /// How many groups the view has.
+    /// How many groups the view has, with that of `otherwise = default`, which stands last.
     groups: usize,
+    /// That one is there.
+    #[serde(skip)]
+    any_last: bool,
     /// What decided between the best two, `None` if there were no two.
     decided_by: Option<Decider>,
     /// The candidates of the group, the best first.
@@ -107,33 +110,46 @@ pub(super) fn of(
         DEFAULT_VIEW => Vec::new(),
         view => reader.maps.members(view)?,
     };
-    Ok(explain(&reader.names, &state.pvds, rule.view, &members, stored, destination))
+    let view = ViewOf { id: rule.view, members: &members, policy: reader.names.policy(rule) };
+    Ok(explain(&reader.names, &state.pvds, &view, stored, destination))
+}
+
+/// What is known of a view.
+struct ViewOf<'a> {
+    id: u32,
+    /// The group of each PvD, from the map.
+    members: &'a [(PvdIndex, u32)],
+    /// Whose it is, where the state file knows.
+    policy: Option<&'a Policy>,
 }
 
 fn explain(
     names: &Names,
     pvds: &[PvdSnapshot],
-    view: u32,
-    members: &[(PvdIndex, u32)],
+    view: &ViewOf<'_>,
     stored: Option<Decision>,
     destination: Ipv6Addr,
 ) -> Option<Choice> {
-    let groups = groups(members);
+    let groups = groups(view.members);
     let world = World {
         pvds: pvds.iter().filter_map(PvdSnapshot::for_selection).collect(),
         local_addresses: Vec::new(),
         stranded: Vec::new(),
-        views: vec![View { id: view, groups: groups.clone() }],
+        views: vec![View { id: view.id, groups: groups.clone() }],
     };
-    let explanation = literal::explain(&world, view, destination);
+    let explanation = literal::explain(&world, view.id, destination);
     if !agree(&explanation.answer, stored) {
         return None;
     }
     let candidates =
         explanation.ranked.iter().map(|ranked| CandidateReport::of(names, &ranked.candidate, ranked.lost_by));
+    let any_last = view.policy.is_some_and(|policy| policy.otherwise == Otherwise::Default);
+    // The map has no groups that pick nothing now, behind the last that picks something.
+    let named = view.policy.map_or(groups.len(), |policy| policy.groups.len() + usize::from(any_last));
     Some(Choice {
         group: explanation.group.map(|place| place + 1),
-        groups: groups.len().max(1),
+        groups: named.max(groups.len()).max(1),
+        any_last,
         decided_by: explanation.decided_by().map(Decider::from),
         candidates: candidates.collect(),
         unreachable: explanation.ranked.first().is_some_and(|best| !best.candidate.route.reachable),
@@ -192,12 +208,16 @@ impl Choice {
         if let Some(group) = self.group
             && self.groups > 1
         {
-            let before = match group {
-                1 => "",
-                2 => ", the one before does not reach it",
-                _ => ", those before do not reach it",
-            };
-            lines.push(format!("group {group} of {}{before}", self.groups));
+            // As many as the policy names.
+            let named = self.groups - usize::from(self.any_last);
+            lines.push(match (group, named) {
+                (1, 1) => "by the one group of the policy".to_owned(),
+                (1, _) => format!("by the first of {named} groups"),
+                (_, 1) => "from all PvDs, because the one group of the policy does not reach it".into(),
+                _ if group > named => format!("from all PvDs, because none of the {named} groups reaches it"),
+                (2, _) => format!("by the second of {named} groups, because the first does not reach it"),
+                _ => format!("by group {group} of {named}, because those before do not reach it"),
+            });
         }
         lines
     }
@@ -241,5 +261,43 @@ impl fmt::Display for CandidateReport {
         }
         write!(f, ", metric {}", self.metric)?;
         self.lost_by.map_or(Ok(()), |by| write!(f, "; behind the first: {}", by.criterion))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(group: usize, groups: usize, any_last: bool) -> Choice {
+        Choice {
+            group: Some(group),
+            groups,
+            any_last,
+            decided_by: None,
+            candidates: Vec::new(),
+            unreachable: false,
+        }
+    }
+
+    #[test]
+    fn groups_in_words() {
+        for (group, groups, any_last, expected) in [
+            (1, 1, false, ""),
+            (1, 2, true, "by the one group of the policy"),
+            (2, 2, true, "from all PvDs, because the one group of the policy does not reach it"),
+            (1, 3, false, "by the first of 3 groups"),
+            (2, 3, false, "by the second of 3 groups, because the first does not reach it"),
+            (3, 3, false, "by group 3 of 3, because those before do not reach it"),
+            (3, 3, true, "from all PvDs, because none of the 2 groups reaches it"),
+        ] {
+            assert_eq!(choice(group, groups, any_last).because().concat(), expected);
+        }
+    }
+
+    #[test]
+    fn groups_of_the_map() {
+        // A PvD is in it with its first group, and a group that picks nothing not at all.
+        assert_eq!(groups(&[(7, 2), (3, 0), (9, 2)]), [vec![3], vec![], vec![7, 9]]);
+        assert_eq!(groups(&[]), Vec::<Vec<PvdIndex>>::new());
     }
 }

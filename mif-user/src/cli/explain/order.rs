@@ -1,6 +1,9 @@
 //! In which order the addresses of a name are tried: RFC 6724 §6 over what was found out about each.
 
-use std::{collections::BTreeMap, net::Ipv6Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+};
 
 use mif_core::{
     family::{Family, mapped},
@@ -12,17 +15,18 @@ use mif_core::{
         world::AddressState,
     },
 };
-use nix::{ifaddrs::getifaddrs, net::if_::if_nametoindex};
+use nix::ifaddrs::getifaddrs;
 
 use super::{super::reader::Reader, report::Report};
+use crate::net::tunnels::tunnels;
 
 /// What the kernel tells about addresses and interfaces that no PvD has.
 #[derive(Debug, Default)]
 struct Interfaces {
     /// Lengths of the prefixes of addresses.
     lengths: BTreeMap<Ipv6Addr, u8>,
-    /// Kinds of interfaces (`ARPHRD_*`).
-    kinds: BTreeMap<u32, u16>,
+    /// Those that put packets into others.
+    tunnels: BTreeSet<u32>,
 }
 
 /// The reports in the order in which to try their destinations, each with the rule that puts it before the next.
@@ -73,14 +77,9 @@ fn source(pvds: &[PvdSnapshot], interfaces: &Interfaces, address: Ipv6Addr) -> S
 impl Interfaces {
     /// Asks the kernel. What it does not say is not known.
     fn read() -> Self {
-        let mut found = Self::default();
+        let mut found = Self { tunnels: tunnels().unwrap_or_default(), ..Self::default() };
         for interface in getifaddrs().into_iter().flatten() {
             let Some(address) = interface.address else { continue };
-            if let Some(link) = address.as_link_addr()
-                && let Ok(ifindex) = if_nametoindex(interface.interface_name.as_str())
-            {
-                found.kinds.insert(ifindex, link.hatype());
-            }
             let ip = |storage: &nix::sys::socket::SockaddrStorage| {
                 let ipv4 = storage.as_sockaddr_in().map(|address| address.ip().into());
                 ipv4.or_else(|| storage.as_sockaddr_in6().map(|address| address.ip().into()))
@@ -102,21 +101,9 @@ impl Interfaces {
 
     /// Whether packets that leave by an interface travel inside others (rule 7).
     fn encapsulates(&self, ifindex: u32) -> bool {
-        // Devices of tunnels: in IPv4, in IPv6, 6in4 (also 6rd and ISATAP), GRE; tun, WireGuard and others have no hardware type.
-        const TUNNELS: [u16; 6] = [
-            libc::ARPHRD_TUNNEL,
-            libc::ARPHRD_TUNNEL6,
-            libc::ARPHRD_SIT,
-            libc::ARPHRD_IPGRE,
-            ARPHRD_IP6GRE,
-            libc::ARPHRD_NONE,
-        ];
-        self.kinds.get(&ifindex).is_some_and(|kind| TUNNELS.contains(kind))
+        self.tunnels.contains(&ifindex)
     }
 }
-
-/// `include/uapi/linux/if_arp.h`; libc has no name for it.
-const ARPHRD_IP6GRE: u16 = 823;
 
 #[cfg(test)]
 mod tests {
@@ -126,23 +113,9 @@ mod tests {
     fn the_kernel_tells_of_loopback() {
         let found = Interfaces::read();
         let localhost = std::net::Ipv4Addr::LOCALHOST.to_ipv6_mapped();
-        // Of the loopback of the namespace in which tests run nobody says that it is up, but it has a kind.
-        assert!(!found.kinds.is_empty());
+        // Nobody says that the loopback of the namespace in which tests run is up.
         assert!(found.lengths.get(&localhost).is_none_or(|len| *len == 96 + 8), "{found:?}");
-        assert!(found.kinds.keys().all(|ifindex| found.kinds[ifindex] != libc::ARPHRD_LOOPBACK || !found.encapsulates(*ifindex)));
-    }
-
-    #[test]
-    fn kinds_that_encapsulate() {
-        let kinds = [
-            (1, libc::ARPHRD_LOOPBACK),
-            (2, libc::ARPHRD_ETHER),
-            (3, libc::ARPHRD_SIT),
-            (4, libc::ARPHRD_NONE),
-        ];
-        let interfaces = Interfaces { kinds: kinds.into(), ..Interfaces::default() };
-        let found = [1, 2, 3, 4, 5].map(|ifindex| interfaces.encapsulates(ifindex));
-        assert_eq!(found, [false, false, true, true, false]);
+        assert!(!found.encapsulates(1));
     }
 
     #[test]

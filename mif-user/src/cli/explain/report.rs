@@ -19,7 +19,7 @@ use serde::{Serialize, Serializer};
 
 use super::{
     super::{
-        format::{deadline, remaining_seconds},
+        format::{deadline, remaining_seconds, source_flag_names},
         names::Names,
     },
     candidates::Choice,
@@ -128,6 +128,7 @@ struct SourceReport {
     ifindex: u32,
     next_hop: Option<IpAddr>,
     on_link_bits: u32,
+    flags: Vec<&'static str>,
     valid_seconds: Option<u64>,
 }
 
@@ -167,9 +168,7 @@ pub(super) fn build(
     choice: Option<Choice>,
 ) -> Report {
     let rule = &asked.rule;
-    // Policies of one view differ in mode and in what follows from it.
-    let policies = names.state().map(|state| state.policies.as_slice()).unwrap_or_default();
-    let policy = policies.iter().find(|policy| policy.cgroup_id == rule.cgroup && policy.view == rule.view);
+    let policy = names.policy(rule);
     let decision = tables.decision(rule.view, &asked.destination.into());
     let owner = asked.source.and_then(|source| tables.source(&source.into()));
     let now = Time(tables.now);
@@ -200,6 +199,7 @@ pub(super) fn build(
             ifindex: owner.ifindex,
             next_hop: specified(owner.next_hop),
             on_link_bits: owner.on_link_bits,
+            flags: source_flag_names(owner.flags),
             valid_seconds: remaining_seconds(deadline(owner.valid_until), now),
         }),
         bind: outcomes.bind.as_ref().map(|bind| outcome_report(names, bind)),

@@ -121,6 +121,7 @@ pub struct SourceRow {
     ifindex: u32,
     next_hop: Option<IpAddr>,
     on_link_bits: u32,
+    flags: Vec<&'static str>,
     valid_seconds: Option<u64>,
     #[serde(skip)]
     valid: String,
@@ -237,6 +238,7 @@ pub fn sources(names: &Names, tables: &Tables, now: Time) -> Rows {
             ifindex: source.ifindex,
             next_hop: specified(source.next_hop),
             on_link_bits: shown_bits(address, source.on_link_bits),
+            flags: format::source_flag_names(source.flags),
             valid_seconds: remaining_seconds(valid, now),
             valid: remaining(valid, now),
         }
@@ -410,7 +412,7 @@ fn decision_table(rows: &[DecisionRow]) -> Table {
 }
 
 fn source_table(rows: &[SourceRow]) -> Table {
-    let mut table = Table::new(["ADDRESS", "PVD", "INTERFACE", "NEXT HOP", "ON-LINK", "VALID"]);
+    let mut table = Table::new(["ADDRESS", "PVD", "INTERFACE", "NEXT HOP", "ON-LINK", "VALID", "FLAGS"]);
     for row in rows {
         let on_link = (row.on_link_bits != 0).then(|| format!("/{}", row.on_link_bits));
         table.row([
@@ -420,6 +422,7 @@ fn source_table(rows: &[SourceRow]) -> Table {
             or_nothing(row.next_hop),
             or_nothing(on_link),
             validity(&row.valid),
+            row.flags.join(" ").into(),
         ]);
     }
     table

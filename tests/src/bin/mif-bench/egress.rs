@@ -28,6 +28,10 @@ use crate::{
     report::{Report, Row},
 };
 
+/// How the names of what packets cost begin, and end.
+pub const EGRESS: &str = "tc egress";
+pub const OVER_NO_OP: &str = ", ns over a no-op";
+
 /// The interface that the kernel gives to packets of a test run: the loopback of the namespace.
 const TEST_RUN_IFINDEX: u32 = 1;
 
@@ -63,8 +67,7 @@ pub fn measure(plan: &Plan, progress: &mut Progress, report: &mut Report) -> Res
             progress.step(format!("tc egress, {}, {n}", name(family)));
             let packets = Packets { host: &host, noop, egress: &egress, plan, progress };
             let from = population::source(family, OWN);
-            let mut row =
-                packets.compare(&format!("tc egress, {}, ns over a no-op", name(family)), &n, from)?;
+            let mut row = packets.compare(&format!("{EGRESS}, {}{OVER_NO_OP}", name(family)), &n, from)?;
             // Judged by the figure itself; the ratio says whether it is flat.
             row = row.with_goal(Goal::AtMost(60.0));
             let base = row.mif.map(|figure| *first.entry(family).or_insert(figure.median));
@@ -76,7 +79,7 @@ pub fn measure(plan: &Plan, progress: &mut Progress, report: &mut Report) -> Res
     for family in Family::ALL {
         progress.step(format!("tc egress, {}, unknown source", name(family)));
         let packets = Packets { host: &host, noop, egress: &egress, plan, progress };
-        let measurement = format!("tc egress, {}, unknown source, ns over a no-op", name(family));
+        let measurement = format!("{EGRESS}, {}, unknown source{OVER_NO_OP}", name(family));
         report.rows.push(packets.compare(&measurement, &n, unknown(family))?);
     }
     Ok(())

@@ -17,7 +17,7 @@ use aya::{
 };
 use mif_common::{
     Reason,
-    abi::{self, Config, Mode},
+    abi::{self, Config, Mode, config_flags},
     reason,
 };
 use mif_core::select::{
@@ -28,7 +28,7 @@ use mif_tests::{bpffs::Bpffs, netns::Namespace};
 use mif_user::{
     clock,
     kernel::{
-        attach::TcBackend,
+        attach::{TcBackend, cgroup_id},
         maps::Raw,
         object::{self, CGROUP_PROGRAMS, Sizes},
         pins::{self, Installation, Plan},
@@ -45,6 +45,8 @@ pub struct Enforcement {
     cgroup: PathBuf,
     interfaces: Vec<u32>,
     programs: Vec<(CgroupSockAddr, Option<CgroupSockAddrLinkId>)>,
+    /// A strict policy exists, and so the guard goes on with the hooks.
+    strict: bool,
     bpffs: Bpffs,
 }
 
@@ -85,12 +87,30 @@ impl Enforcement {
         };
         let programs = CGROUP_PROGRAMS.into_iter().map(pinned).collect::<Result<_>>()?;
         let (host, cgroup, interfaces) = (host.clone(), cgroup.into(), interfaces.into());
-        Ok(Self { installation, host, cgroup, interfaces, programs, bpffs })
+        Ok(Self { installation, host, cgroup, interfaces, programs, strict: false, bpffs })
     }
 
-    /// Fills the tables.
-    pub fn fill(&mut self, tables: &Tables) -> Result<()> {
-        for op in diff(&Tables::default(), tables) {
+    /// Gives the cgroup a strict policy with this view, or takes it away. The hooks are off.
+    pub fn set_strict(&mut self, view: Option<u32>) -> Result<()> {
+        let (id, maps) = (cgroup_id(&self.cgroup)?, &mut self.installation.maps);
+        let flags = match view {
+            Some(view) => {
+                maps.set_policy(id, abi::Policy { view, mode: Mode::Strict as u32 })?;
+                config_flags::POLICIES | config_flags::STRICT
+            }
+            None => {
+                maps.remove_policy(id)?;
+                0
+            }
+        };
+        maps.set_config(Config { flags, ..maps.config()? })?;
+        self.strict = view.is_some();
+        Ok(())
+    }
+
+    /// Brings the tables from what they hold to something else.
+    pub fn fill(&mut self, before: &Tables, tables: &Tables) -> Result<()> {
+        for op in diff(before, tables) {
             self.installation.maps.apply(&op)?;
         }
         Ok(())
@@ -104,6 +124,7 @@ impl Enforcement {
         let (installation, interfaces) = (&mut self.installation, &self.interfaces);
         self.host
             .run(move || interfaces.iter().try_for_each(|index| installation.attach_interface(*index)))?;
+        self.installation.set_guard(self.strict)?;
         Ok(())
     }
 
@@ -118,8 +139,10 @@ impl Enforcement {
         self.host.run(move || {
             interfaces.iter().try_for_each(|index| installation.detach_interface(*index))?;
             interfaces.iter().for_each(|index| wait_until_free(*index));
-            Ok(())
-        })
+            Ok::<_, anyhow::Error>(())
+        })?;
+        self.installation.set_guard(false)?;
+        Ok(())
     }
 
     /// How often the hooks chose for the PvD in use: set source and interface of it.

@@ -20,6 +20,7 @@ mod report;
 mod routers;
 mod server;
 mod sockets;
+mod table;
 mod traffic;
 mod verdict;
 mod worker;
@@ -93,6 +94,8 @@ struct Plan {
     streams_at: Vec<Population>,
     /// With which of them IPv4 is measured too.
     ipv4_at: Vec<Population>,
+    /// With which of them a cgroup with a strict policy is measured too.
+    strict_at: Vec<Population>,
     rounds: u32,
     /// Milliseconds of a turn.
     slice: u32,
@@ -116,9 +119,10 @@ impl Plan {
             let streams_at = vec![population(2, 10)];
             let sources = vec![1, 1_000, 100_000];
             return Self {
+                ipv4_at: populations.clone(),
                 populations,
                 streams_at,
-                ipv4_at: vec![population(2, 10)],
+                strict_at: vec![population(2, 10)],
                 rounds: 7,
                 slice: 40,
                 sources,
@@ -139,6 +143,7 @@ impl Plan {
             populations: populations.collect(),
             streams_at,
             ipv4_at,
+            strict_at: vec![population(2, 10), population(10_000, 10)],
             rounds: 21,
             slice: 30,
             sources,
@@ -188,7 +193,7 @@ fn run(args: &Args) -> Result<()> {
     }
     verdict::complete(&mut report);
     progress.end();
-    print!("{report}");
+    print!("{}", table::Screen(&report));
     let chart = verdict::chart(&report).map(|chart| chart.svg());
     fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
     write(&args.out.join("bench.json"), &report.json()?)?;

@@ -1,6 +1,6 @@
-//! The figures: a table for people, JSON for programs.
+//! The figures, and how they are judged; JSON for programs. `table` shows them on a terminal.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
@@ -44,6 +44,15 @@ impl Serialize for Peer {
     }
 }
 
+/// Which of a row's figures is judged.
+#[derive(Clone, Copy, Debug)]
+pub enum Judged {
+    /// Beside the bare kernel, or beside something else.
+    Ratio,
+    /// Of `mif` by itself.
+    Mif,
+}
+
 /// One comparison.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Row {
@@ -69,6 +78,9 @@ pub struct Row {
     pub goal: Option<Goal>,
     /// Whether it is.
     pub verdict: Option<Verdict>,
+    /// What the verdict is about.
+    #[serde(skip)]
+    pub judged: Option<Judged>,
     /// What else is to know.
     pub note: String,
 }
@@ -81,21 +93,33 @@ impl Row {
 
     /// Sets what should be reached; the figures are set already.
     pub fn with_goal(mut self, goal: Goal) -> Self {
+        self.judged = if self.ratio.is_some() { Some(Judged::Ratio) } else { self.mif.map(|_| Judged::Mif) };
         self.verdict = self.ratio.or(self.mif).map(|figure| goal.judge(figure));
         self.goal = Some(goal);
         self
     }
 
     /// Between what that which is judged lies.
-    fn interval(&self) -> String {
+    pub fn interval(&self) -> String {
         let of = |figure: Figure, number: fn(f64) -> String| {
-            format!("{} – {}", number(figure.low), number(figure.high))
+            let told = figure.low < figure.high;
+            told.then(|| format!("{} – {}", number(figure.low), number(figure.high))).unwrap_or_default()
         };
-        match (self.verdict, self.ratio, self.mif) {
-            (Some(_), Some(ratio), _) if ratio.low < ratio.high => of(ratio, |value| format!("{value:.3}")),
-            (Some(_), None, Some(mif)) if mif.low < mif.high => of(mif, short),
-            _ => String::new(),
+        match self.judged {
+            Some(Judged::Ratio) => self.ratio.map(|ratio| of(ratio, |value| format!("{value:.3}"))),
+            Some(Judged::Mif) => self.mif.map(|mif| of(mif, short)),
+            None => None,
         }
+        .unwrap_or_default()
+    }
+
+    /// The goal, and of what it is where not of the ratio.
+    pub fn goal_text(&self) -> Option<String> {
+        let goal = self.goal?;
+        Some(match self.judged {
+            Some(Judged::Ratio) => format!("ratio {goal}"),
+            _ => goal.to_string(),
+        })
     }
 
     /// The cells of the table.
@@ -194,40 +218,23 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: Vec<_> = self.rows.iter().map(Row::cells).collect();
-        let head = COLUMNS.map(str::to_owned);
-        let width = |column: usize| {
-            let cells = std::iter::once(&head).chain(&rows);
-            cells.map(|cells| cells[column].chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
-        writeln!(f, "{}", self.machine())?;
-        let mut before = "";
-        for cells in std::iter::once(&head).chain(&rows) {
-            if before != cells[0] && !before.is_empty() {
-                writeln!(f)?;
-            }
-            let mut line = String::new();
-            for (column, (cell, &width)) in cells.iter().zip(&widths).enumerate() {
-                let cell = if column == 0 && before == cell { "" } else { cell };
-                line += &if column < TEXT_COLUMNS || column == COLUMNS.len() - 1 {
-                    format!("{cell:<width$}  ")
-                } else {
-                    format!("{cell:>width$}  ")
-                };
-            }
-            writeln!(f, "{}", line.trim_end())?;
-            before = &cells[0];
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_interval_is_that_of_what_is_judged() {
+        let mif = Some(Figure { low: 36.0, high: 39.0, ..Figure::exact(38.0) });
+        let mut row = Row { mif, ..Row::new("egress, ns", "1 source") }.with_goal(Goal::AtMost(60.0));
+        // For comparison only.
+        row.ratio = Some(Figure { low: 0.97, high: 1.0, ..Figure::exact(1.0) });
+        assert_eq!((row.interval().as_str(), row.goal_text().as_deref()), ("36 – 39", Some("≤ 60")));
+        let row = row.with_goal(Goal::AtMost(1.3));
+        assert_eq!(
+            (row.interval().as_str(), row.goal_text().as_deref()),
+            ("0.970 – 1.000", Some("ratio ≤ 1.3"))
+        );
+    }
 
     #[test]
     fn rows_say_whether_the_goal_is_met() {

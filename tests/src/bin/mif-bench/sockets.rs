@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use mif_core::{family::Family, select::compile};
+use mif_common::abi::PvdIndex;
+use mif_core::{
+    family::Family,
+    select::{compile, tables::Tables, world::View},
+};
 use mif_tests::cgroup::Cgroup;
-use mif_user::kernel::object::{CGROUP_PROGRAMS, EGRESS_PROGRAM, Sizes};
+use mif_user::kernel::object::{CGROUP_PROGRAMS, EGRESS_PROGRAM, GUARD_PROGRAM, Sizes};
 
 use crate::{
     Plan, aftermath,
@@ -38,6 +42,8 @@ type Round = BTreeMap<Who, f64>;
 struct Work {
     kind: Kind,
     family: Family,
+    /// In a cgroup with a strict policy.
+    strict: bool,
 }
 
 /// Hosts with as many PvDs and routes as wanted, one for each way of choosing that changes the kernel's tables.
@@ -48,6 +54,8 @@ struct Stage {
     rules: Site,
     source_routes: Site,
     mif: Enforcement,
+    /// What its maps hold.
+    tables: Tables,
     sock_create: SockCreate,
     empty: Empty,
     cgroup: Cgroup,
@@ -67,7 +75,7 @@ pub fn measure(
     let mut stage = Stage::set_up(population, families)?;
     for &family in families {
         for kind in [Kind::Connect, Kind::Exchange, Kind::Send] {
-            let work = Work { kind, family };
+            let work = Work { kind, family, strict: false };
             let mut row = stage.compare(work, plan, progress)?;
             if row.verdict.is_some_and(|verdict| verdict != Verdict::Met) {
                 row.note = stage.profile(work, plan, progress)?.unwrap_or_default();
@@ -75,10 +83,13 @@ pub fn measure(
             report.rows.push(row);
         }
         progress.step(format!("{population}: the hooks' own run time, {}", family_name(family)));
-        report.rows.extend(stage.run_times(family, plan)?);
+        report.rows.extend(stage.run_times(family, "", plan)?);
+    }
+    if plan.strict_at.contains(&population) {
+        stage.strict(families, plan, progress, report)?;
     }
     if plan.streams_at.contains(&population) {
-        let work = Work { kind: Kind::Stream, family: Family::Ipv6 };
+        let work = Work { kind: Kind::Stream, family: Family::Ipv6, strict: false };
         report.rows.push(stage.compare(work, plan, progress)?);
     }
     Ok(())
@@ -110,9 +121,35 @@ impl Stage {
         let tables = compile(&population.world(plain.ifindices));
         let sizes = Sizes { pvds: population.pvds + 1, ..Sizes::default() };
         let mut mif = Enforcement::new(&plain.host, cgroup.path(), &plain.ifindices, sizes)?;
-        mif.fill(&tables)?;
+        mif.fill(&Tables::default(), &tables)?;
         let sock_create = SockCreate::new(plain.ifindices[0])?;
-        Ok(Self { population, plain, rules, source_routes, mif, sock_create, empty: Empty::new()?, cgroup })
+        let empty = Empty::new()?;
+        Ok(Self { population, plain, rules, source_routes, mif, tables, sock_create, empty, cgroup })
+    }
+
+    /// The same work in a cgroup whose strict policy has the PvD in use: each hook looks the cgroup up, tc egress does so for every
+    /// packet, and the guard runs besides. Then the policy is gone again.
+    fn strict(
+        &mut self,
+        families: &[Family],
+        plan: &Plan,
+        progress: &mut Progress,
+        report: &mut Report,
+    ) -> Result<()> {
+        let mut world = self.population.world(self.plain.ifindices);
+        world.views.push(View { id: STRICT_VIEW, groups: vec![vec![IN_USE]] });
+        let tables = compile(&world);
+        self.mif.fill(&self.tables, &tables)?;
+        self.mif.set_strict(Some(STRICT_VIEW))?;
+        for &family in families {
+            for kind in [Kind::Connect, Kind::Send] {
+                report.rows.push(self.compare(Work { kind, family, strict: true }, plan, progress)?);
+            }
+            progress.step(format!("{}: run time under a policy, {}", self.population, family_name(family)));
+            report.rows.extend(self.run_times(family, IN_STRICT, plan)?);
+        }
+        self.mif.set_strict(None)?;
+        self.mif.fill(&tables, &self.tables)
     }
 
     /// All in turns, in the other direction every second round: what a turn leaves behind hits each alike.
@@ -135,7 +172,7 @@ impl Stage {
         Ok(row)
     }
 
-    fn turn(&mut self, who: Who, Work { kind, family }: Work, milliseconds: u32) -> Result<f64> {
+    fn turn(&mut self, who: Who, Work { kind, family, .. }: Work, milliseconds: u32) -> Result<f64> {
         let bind_device = who == Who::Peer(Peer::BindDevice);
         let order = Order { kind, family, bind_device, milliseconds };
         // The caches are somebody else's at first.
@@ -162,8 +199,9 @@ impl Stage {
             }
             Who::Mif => {
                 self.mif.on()?;
+                self.plain.worker.order(&warm_up)?;
                 let before = self.mif.applied()?;
-                let done = work(&mut self.plain);
+                let done = self.plain.worker.order(&order);
                 let chosen = self.mif.applied()? - before;
                 self.mif.off()?;
                 // What does nothing costs little.
@@ -180,13 +218,9 @@ impl Stage {
     }
 
     /// Where the time goes with the hooks on.
-    fn profile(
-        &mut self,
-        Work { kind, family }: Work,
-        plan: &Plan,
-        progress: &mut Progress,
-    ) -> Result<Option<String>> {
-        progress.step(format!("{}: {}, a profile", self.population, Work { kind, family }.name()));
+    fn profile(&mut self, work: Work, plan: &Plan, progress: &mut Progress) -> Result<Option<String>> {
+        progress.step(format!("{}: {}, a profile", self.population, work.name()));
+        let Work { kind, family, .. } = work;
         let order = Order { kind, family, bind_device: false, milliseconds: plan.slice };
         self.mif.on()?;
         let worker = &mut self.plain.worker;
@@ -196,12 +230,20 @@ impl Stage {
         said
     }
 
-    /// The programs' own run time, as the kernel counts it, each under the traffic that it is for.
-    fn run_times(&mut self, family: Family, plan: &Plan) -> Result<Vec<Row>> {
+    /// The programs' own run time, as the kernel counts it, each under the traffic that it is for. `circumstance` is a part of the
+    /// rows' names.
+    fn run_times(&mut self, family: Family, circumstance: &str, plan: &Plan) -> Result<Vec<Row>> {
         let digit = family_name(family).trim_start_matches("IPv");
         self.mif.on()?;
         let mut rows = Vec::new();
-        for (kind, program) in [(Kind::Connect, "connect"), (Kind::Send, "sendmsg"), (Kind::Send, "egress")] {
+        // The guard is there with a strict policy only.
+        let programs = [
+            (Kind::Connect, "connect"),
+            (Kind::Send, "sendmsg"),
+            (Kind::Send, EGRESS_PROGRAM),
+            (Kind::Send, GUARD_PROGRAM),
+        ];
+        for (kind, program) in programs {
             let own = format!("{program}{digit}");
             let order = Order { kind, family, bind_device: false, milliseconds: plan.slice };
             let mut rounds = Vec::new();
@@ -211,7 +253,10 @@ impl Stage {
                 let time = times.into_iter().find(|(name, _)| *name == own || *name == program);
                 rounds.extend(time.and_then(|(_, time)| time.each()));
             }
-            let mut row = Row::new(format!("{own}{RUN_TIME}"), self.population.to_string());
+            if rounds.is_empty() {
+                continue;
+            }
+            let mut row = Row::new(format!("{own}{circumstance}{RUN_TIME}"), self.population.to_string());
             row.mif = Figure::of(rounds);
             (row.pvds, row.routes) = (Some(self.population.pvds), Some(self.population.routes));
             rows.push(row);
@@ -225,6 +270,8 @@ impl Work {
     /// Who can do it: IPv4 has no source-specific routes, and once a stream flows only the packets differ.
     fn comparable(self) -> Vec<Who> {
         let can = |peer: &Peer| match peer {
+            // The others have nothing like a policy.
+            _ if self.strict => false,
             Peer::Empty => true,
             _ if self.kind == Kind::Stream => false,
             Peer::SourceRoutes => self.family == Family::Ipv6,
@@ -249,11 +296,12 @@ impl Work {
     /// What it is called, with its unit.
     fn name(self) -> String {
         let family = family_name(self.family);
+        let strict = if self.strict { IN_STRICT } else { "" };
         match self.kind {
-            Kind::Connect => format!("{CONNECT}, {family}, ns"),
-            Kind::Exchange => format!("TCP connect, request, response, {family}, /s"),
-            Kind::Send => format!("UDP send, unconnected, {family}, /s"),
-            Kind::Stream => format!("TCP throughput, {family}, Gbit/s"),
+            Kind::Connect => format!("{CONNECT}, {family}{strict}, ns"),
+            Kind::Exchange => format!("TCP connect, request, response, {family}{strict}, /s"),
+            Kind::Send => format!("UDP send, unconnected, {family}{strict}, /s"),
+            Kind::Stream => format!("TCP throughput, {family}{strict}, Gbit/s"),
         }
     }
 
@@ -266,17 +314,26 @@ impl Work {
         }
     }
 
-    fn goal(self) -> Goal {
-        Goal::AtLeast(match self.kind {
+    /// What should be reached; nothing is promised of what a policy costs.
+    fn goal(self) -> Option<Goal> {
+        let bound = match self.kind {
             Kind::Exchange => 0.98,
             Kind::Send => 0.97,
             Kind::Connect | Kind::Stream => 0.99,
-        })
+        };
+        (!self.strict).then_some(Goal::AtLeast(bound))
     }
 }
 
 /// How the names of what a connection costs begin.
 pub const CONNECT: &str = "added to connect";
+
+/// In the names of what was measured in a cgroup with a strict policy.
+const IN_STRICT: &str = ", strict policy";
+
+/// The view of that policy, and the PvD in it, which serves the destination of all traffic.
+const STRICT_VIEW: u32 = 1;
+const IN_USE: PvdIndex = 1;
 
 /// How the names of the programs' own run times end.
 pub const RUN_TIME: &str = ", its own run time, ns";
@@ -318,5 +375,8 @@ fn rates(work: Work, rounds: &[Round]) -> Row {
         ratio: Figure::of(rounds.iter().filter_map(|round| Some(bare(round) / round.get(&Who::Mif)?))),
         ..with_noise(work, rounds)
     };
-    row.with_goal(work.goal())
+    match work.goal() {
+        Some(goal) => row.with_goal(goal),
+        None => row,
+    }
 }

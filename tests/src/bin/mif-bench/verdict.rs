@@ -1,8 +1,10 @@
-//! What needs all rows: figures that are judged beside those of another number of PvDs, and the chart.
+//! What needs all rows: figures that are judged beside those of another number of PvDs or sources, whether they are flat, and the
+//! chart.
 
 use crate::{
     chart::{Chart, Curve},
-    figure::{Goal, short, thousands},
+    egress::{EGRESS, OVER_NO_OP},
+    figure::{Figure, Goal, short, thousands},
     report::{Peer, Report, Row},
     sockets::{CONNECT, RUN_TIME},
 };
@@ -27,9 +29,48 @@ pub fn complete(report: &mut Report) {
             && let (Some(mif), Some(base)) = (row.mif, first.mif)
         {
             row.ratio = Some(mif.map(|time| time / base.median));
-            *row = std::mem::take(row).with_goal(Goal::AtMost(1.3));
+            *row = std::mem::take(row).with_goal(Goal::AtMost(FLAT));
         }
     }
+    let flat = flatness(&report.rows);
+    report.rows.extend(flat);
+}
+
+/// How many times as long the connect hook may take at most with the most PvDs.
+const FLAT: f64 = 1.3;
+
+/// A line for each thing whose cost should not depend on how much there is: the most of it beside the least.
+fn flatness(rows: &[Row]) -> Vec<Row> {
+    let mut flat = Vec::new();
+    for of in rows.chunk_by(|one, next| one.measurement == next.measurement) {
+        let measurement = &of[0].measurement;
+        let bound = if measurement.starts_with("connect") && measurement.ends_with(RUN_TIME) {
+            Some(FLAT)
+        } else if measurement.starts_with(EGRESS) && measurement.ends_with(OVER_NO_OP) {
+            // Flat within noise: within what two rounds of the program that does nothing lie apart, the kernel's clock of whole
+            // nanoseconds included.
+            of[0].bare.zip(of[0].mif).map(|(bare, mif)| 1.0 + (bare.upper - bare.lower + 1.0) / mif.median)
+        } else {
+            None
+        };
+        // With the fewest routes, where there are routes.
+        let fewest = of[0].routes;
+        let last = of.iter().rfind(|row| row.routes == fewest);
+        let (Some(bound), Some(first), Some(last)) = (bound, of.first(), last) else { continue };
+        if first.n == last.n {
+            continue;
+        }
+        let (Some(base), Some(most)) = (first.mif, last.mif) else { continue };
+        // At worst the one is as low as it may be and the other as high.
+        let ratio = Figure {
+            low: most.low / base.high,
+            high: most.high / base.low,
+            ..most.map(|figure| figure / base.median)
+        };
+        let row = Row { ratio: Some(ratio), ..Row::new(format!("flat: {measurement}"), &last.n) };
+        flat.push(Row { note: format!("beside {}", first.n), ..row.with_goal(Goal::AtMost(bound)) });
+    }
+    flat
 }
 
 /// Rows of one measurement beside each other, in the order in which the measurements came.
@@ -83,7 +124,7 @@ pub fn chart(report: &Report) -> Option<Chart> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::{Figure, Verdict};
+    use crate::figure::Verdict;
 
     fn connect(pvds: u32, mif: f64, rules: f64) -> Row {
         let mut row = Row::new(CONNECT, pvds.to_string());
@@ -96,6 +137,26 @@ mod tests {
     fn run_time(pvds: u32, mif: f64) -> Row {
         let mif = Some(Figure::exact(mif));
         Row { mif, ..Row::new(format!("connect6{RUN_TIME}"), pvds.to_string()) }
+    }
+
+    /// Flat within what the no-op's rounds lie apart.
+    #[test]
+    fn what_is_flat() {
+        let bare = Some(Figure { lower: 34.0, upper: 35.0, ..Figure::exact(34.0) });
+        let row = |n: &str, ns| {
+            let mif = Some(Figure::exact(ns));
+            Row { bare, mif, ..Row::new(format!("{EGRESS}, IPv6{OVER_NO_OP}"), n) }
+        };
+        for (most, expected) in [(38.0, Verdict::Met), (40.0, Verdict::Met), (41.0, Verdict::Missed)] {
+            let flat = flatness(&[
+                row("1 source", 38.0),
+                row("1,000 sources", 90.0),
+                row("1,000,000 sources", most),
+            ]);
+            let found: Vec<_> = flat.iter().map(|row| (row.n.as_str(), row.verdict)).collect();
+            assert_eq!(found, [("1,000,000 sources", Some(expected))], "{most}");
+        }
+        assert!(flatness(&[row("1 source", 38.0)]).is_empty());
     }
 
     #[test]
@@ -117,6 +178,7 @@ mod tests {
             ("2", Some(400.0 / 15_000.0), Some(Verdict::Met)),
             ("1000", Some(800.0 / 15_000.0), Some(Verdict::Missed)),
             ("2", Some(1.0), Some(Verdict::Met)),
+            ("10000", Some(1.4), Some(Verdict::Missed)),
             ("10000", Some(1.4), Some(Verdict::Missed)),
         ];
         assert_eq!(judged, expected);

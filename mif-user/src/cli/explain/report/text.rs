@@ -81,10 +81,10 @@ impl fmt::Display for Report {
             table.field("source", format!("{source} is {owner}"));
         }
         if let Some(bind) = self.bind.as_ref().filter(|bind| bind.verdict == REFUSE) {
-            bind.rows("bind", &mut table);
+            bind.rows("bind", bind.text, &mut table);
         }
-        self.connect.rows("connect", &mut table);
-        self.sendmsg.rows("sendto", &mut table);
+        self.connect.rows("connect", self.connect.text, &mut table);
+        self.sendmsg.rows("sendto", self.sendmsg.text_of_datagrams(self.bound.as_ref()), &mut table);
         if let Some(path) = &self.path {
             table.field("packets", path.to_string());
             if path.egress.verdict != PASS {
@@ -158,35 +158,63 @@ impl DecisionReport {
 
 impl fmt::Display for SourceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}'s: interface {}, {}, {}",
-            self.pvd.as_deref().unwrap_or("no PvD"),
-            self.interface.as_deref().unwrap_or("unknown"),
-            hop_text(self.next_hop, false),
-            validity(self.valid_seconds)
-        )
+        let interface = self.interface.as_deref().unwrap_or("an unknown interface");
+        let has = |flag| self.flags.contains(&flag);
+        if has("stranded") {
+            return write!(
+                f,
+                "of {interface}, which is down, and was a provider's: it leaves by no other one"
+            );
+        }
+        let pvd = self.pvd.as_deref().unwrap_or("no PvD");
+        write!(f, "{pvd}'s: interface {interface}, ")?;
+        match self.next_hop {
+            _ if !has("leads-on") => f.write_str("which leads nowhere beyond its link")?,
+            Some(router) => write!(f, "next hop {router}")?,
+            None => f.write_str("next hop by its routes")?,
+        }
+        write!(f, ", {}", validity(self.valid_seconds))?;
+        if has("several-interfaces") {
+            f.write_str("; other interfaces have it too, so that only strict policies go by it")?;
+        }
+        Ok(())
     }
 }
 
 impl OutcomeReport {
-    fn rows(&self, call: &str, table: &mut Table) {
+    /// Why a datagram of an unconnected socket is treated so. The reasons are those of connect, which binds an interface as well;
+    /// sendmsg cannot, nor need it: a packet finds its interface at tc egress.
+    fn text_of_datagrams(&self, bound: Option<&Bound>) -> &'static str {
+        if bound.is_some_and(|bound| bound.interface.is_some()) {
+            return self.text;
+        }
+        match (self.verdict, self.reason) {
+            ("apply", _) => "the source of one PvD is set; each packet follows it at tc egress",
+            (PASS, reason) if reason == Reason::Consistent.name() => {
+                "the source stays; each packet follows it at tc egress"
+            }
+            _ => self.text,
+        }
+    }
+
+    fn rows(&self, call: &str, text: &str, table: &mut Table) {
         let does = match (self.verdict, &self.source, &self.interface) {
             (REFUSE, ..) if call == "bind" => Cell::styled("refused with EADDRNOTAVAIL", BAD),
             (REFUSE, ..) => Cell::styled("refused with ENETUNREACH", BAD),
             // sendmsg sets the source of a datagram; a binding would outlive it.
-            ("apply", Some(source), _) if call == "sendto" => {
-                Cell::styled(format!("from {source}; the interface follows at tc egress"), GOOD)
-            }
+            ("apply", Some(source), _) if call == "sendto" => Cell::styled(format!("from {source}"), GOOD),
             ("apply", Some(source), Some(interface)) => {
                 Cell::styled(format!("from {source} by {interface}"), GOOD)
             }
             ("apply", Some(source), None) => Cell::styled(format!("from {source}"), GOOD),
             ("apply", None, Some(interface)) => Cell::styled(format!("by {interface}"), GOOD),
+            // What the application has chosen stays.
+            _ if self.reason == Reason::Consistent.name() => "as it is".into(),
+            _ if self.reason == Reason::ApplicationDevice.name() => "as the application wants it".into(),
             _ => "as the kernel does it".into(),
         };
         table.field(call, does);
-        table.field("", Cell::styled(format!("{}: {}", self.reason, self.text), FAINT));
+        table.field("", Cell::styled(format!("{}: {text}", self.reason), FAINT));
     }
 }
 
@@ -201,7 +229,9 @@ impl fmt::Display for PathReport {
         }
         let source = self.source.map_or_else(|| "any source".into(), |source| format!("from {source}"));
         let hop = self.next_hop.map_or_else(|| "on-link".into(), |router| format!("next hop {router}"));
-        write!(f, "leave {source} by {interface}, {hop}, by the kernel's own routes")
+        write!(f, "leave {source} by {interface}, {hop}")?;
+        // Else tc egress, of which the next line is, has its way and not the kernel's routes.
+        if self.egress.verdict == PASS { f.write_str(", by the kernel's own routes") } else { Ok(()) }
     }
 }
 
