@@ -250,3 +250,76 @@ fn validity(valid_seconds: Option<u64>) -> String {
         Some(left) => format!("for {}", seconds(left)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(flags: &[&'static str], next_hop: Option<&str>) -> SourceReport {
+        SourceReport {
+            pvd: Some("eth0/fe80::1".into()).filter(|_| !flags.contains(&"stranded")),
+            pvd_index: 1,
+            interface: Some("eth0".into()),
+            ifindex: 2,
+            next_hop: next_hop.map(|router| router.parse().expect("a literal")),
+            on_link_bits: 64,
+            flags: flags.to_vec(),
+            valid_seconds: None,
+        }
+    }
+
+    #[test]
+    fn whose_a_source_is() {
+        for (flags, next_hop, expected) in [
+            (
+                &["leads-on"][..],
+                Some("fe80::1"),
+                "eth0/fe80::1's: interface eth0, next hop fe80::1, for ever",
+            ),
+            (&["leads-on"], None, "eth0/fe80::1's: interface eth0, next hop by its routes, for ever"),
+            (&[], None, "eth0/fe80::1's: interface eth0, which leads nowhere beyond its link, for ever"),
+            (&["stranded"], None, "of eth0, which is down, and was a provider's: it leaves by no other one"),
+            (
+                &["leads-on", "several-interfaces"],
+                Some("fe80::1"),
+                "eth0/fe80::1's: interface eth0, next hop fe80::1, for ever; other interfaces have it too, so that only \
+                 strict policies go by it",
+            ),
+        ] {
+            assert_eq!(source(flags, next_hop).to_string(), expected, "{flags:?}");
+        }
+    }
+
+    /// sendmsg binds no interface: what it says must not sound as if it did.
+    #[test]
+    fn what_is_said_of_datagrams() {
+        let outcome = |verdict, reason: Reason| OutcomeReport {
+            verdict,
+            reason: reason.name(),
+            text: reason.text(),
+            pvd: None,
+            pvd_index: 0,
+            source: None,
+            interface: None,
+            ifindex: 0,
+        };
+        let bound = |interface: Option<&str>| Bound {
+            source: None,
+            interface: interface.map(str::to_owned),
+            ifindex: 0,
+        };
+        for (verdict, reason, interface, own) in [
+            ("apply", Reason::Applied, None, false),
+            (PASS, Reason::Consistent, None, false),
+            (PASS, Reason::Consistent, Some("eth0"), true),
+            ("apply", Reason::Applied, Some("eth0"), true),
+            (PASS, Reason::NoDecision, None, true),
+            (REFUSE, Reason::Vetoed, None, true),
+        ] {
+            let outcome = outcome(verdict, reason);
+            let said = outcome.text_of_datagrams(Some(&bound(interface)));
+            assert_eq!(said == reason.text(), own, "{reason:?} {interface:?}: {said}");
+            assert_eq!(said.contains("tc egress"), !own, "{reason:?}: {said}");
+        }
+    }
+}
