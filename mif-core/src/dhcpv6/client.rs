@@ -89,6 +89,9 @@ pub struct Configuration {
     pub options: Vec<DhcpOption>,
     /// When that came.
     pub received: Option<Time>,
+    /// When what came without leases is to be asked for again (§21.23); never for what came with leases.
+    #[serde(default)]
+    pub refresh_at: Deadline,
 }
 
 /// What a datagram did beside its effect: what of it was left out.
@@ -130,8 +133,8 @@ enum State {
     Asking(Box<Exchange>),
     /// There are leases.
     Bound,
-    /// There is an answer without leases, to be refreshed at its deadline.
-    Informed(Deadline),
+    /// There is an answer without leases, to be refreshed at its time.
+    Informed,
 }
 
 /// The client of one link.
@@ -144,6 +147,8 @@ pub struct Client {
     server: Vec<u8>,
     options: Vec<DhcpOption>,
     received: Option<Time>,
+    /// When what came without leases is to be asked for again.
+    refresh_at: Deadline,
     sol_max_rt: MaxRt,
     inf_max_rt: MaxRt,
     rate: Rate,
@@ -191,6 +196,7 @@ impl Client {
             server: Vec::new(),
             options: Vec::new(),
             received: None,
+            refresh_at: Deadline::NEVER,
             sol_max_rt: MaxRt::default(),
             inf_max_rt: MaxRt::default(),
             rate: Rate::default(),
@@ -228,6 +234,7 @@ impl Client {
             leases: request::held(&self.leases),
             options: self.options.clone(),
             received: self.received,
+            refresh_at: self.refresh_at,
         }
     }
 
@@ -285,7 +292,7 @@ impl Client {
         }
         let kind = match &self.state {
             State::Bound => MessageType::Renew,
-            State::Informed(_) => MessageType::InformationRequest,
+            State::Informed => MessageType::InformationRequest,
             State::Idle | State::Asking(_) => return,
         };
         self.prefixes_changed = Some(now);
@@ -324,7 +331,7 @@ impl Client {
             State::Idle => Deadline::NEVER,
             State::Asking(exchange) => Deadline::at(exchange.sending.next_deadline()),
             State::Bound => self.leases.t1().min(self.leases.t2()),
-            State::Informed(refresh) => *refresh,
+            State::Informed => self.refresh_at,
         };
         of_state.min(self.leases.next_end()).time()
     }
@@ -344,7 +351,7 @@ impl Client {
             }
             State::Bound if self.leases.t1().passed(now) => self.ask(MessageType::Renew, now, now, random),
             // §21.23: MUST wait.
-            State::Informed(refresh) if refresh.passed(now) => {
+            State::Informed if self.refresh_at.passed(now) => {
                 let at = now.after(timing::delay(random()));
                 self.ask(MessageType::InformationRequest, at, now, random);
             }
@@ -360,7 +367,7 @@ impl Client {
             State::Asking(exchange) => {
                 matches!(exchange.kind, MessageType::Renew | MessageType::Rebind | MessageType::Confirm)
             }
-            State::Idle | State::Informed(_) => false,
+            State::Idle | State::Informed => false,
         }
     }
 
@@ -447,6 +454,7 @@ impl Client {
         self.server.clear();
         self.options.clear();
         self.received = None;
+        self.refresh_at = Deadline::NEVER;
         self.state = State::Idle;
     }
 
@@ -642,7 +650,8 @@ impl Client {
                     _ => None,
                 });
                 self.keep(message, server, now);
-                self.state = State::Informed(refresh_at(refresh, now));
+                self.refresh_at = refresh_at(refresh, now);
+                self.state = State::Informed;
             }
             MessageType::Solicit | MessageType::Request if status == StatusCode::NotOnLink => {
                 self.refused(now, random);

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     addresses::AddressId,
+    dhcpv6::Given,
     event::{Address, KernelRoute, Link, RouteProtocol},
     key::PvdKey,
     learnt::Pvd,
@@ -47,6 +48,8 @@ pub(super) struct LinkState {
     pub merge_ipv4: bool,
     /// Derived: the PvD that IPv4 belongs to, if it has anything.
     pub ipv4: Option<PvdKey>,
+    /// What DHCPv6 gave.
+    pub dhcpv6: Option<Given>,
 }
 
 /// Kernel routes by what they mean.
@@ -114,6 +117,7 @@ impl LinkState {
             sorted: SortedRoutes::default(),
             merge_ipv4: false,
             ipv4: None,
+            dhcpv6: None,
         }
     }
 
@@ -222,6 +226,7 @@ impl LinkState {
     /// Forgets what routers said: the link went down, and what comes up may be another network (RFC 7556 §2.1).
     pub fn forget_routers(&mut self) {
         self.heard.clear();
+        self.dhcpv6 = None;
         self.unreachable.clear();
         for pvd in self.pvds.values_mut() {
             *pvd = Pvd::new(pvd.index);

@@ -13,6 +13,7 @@
 
 mod addresses;
 pub mod change;
+mod dhcpv6;
 pub mod event;
 mod fact;
 pub mod find;

@@ -52,7 +52,10 @@ impl PvdSet {
     /// Notes what an event can change.
     pub(super) fn outdate(&mut self, event: &Event) {
         match event {
-            Event::RouterAdvertisement { ifindex, .. } | Event::Neighbour { ifindex, .. } => {
+            Event::RouterAdvertisement { ifindex, .. }
+            | Event::Neighbour { ifindex, .. }
+            | Event::Dhcpv6 { ifindex, .. }
+            | Event::Dhcpv6Gone { ifindex } => {
                 self.stale.links.insert(*ifindex);
             }
             Event::Route(route) | Event::RouteGone(route) => {

@@ -99,6 +99,10 @@ impl PvdSet {
             Event::Neighbour { ifindex, address, reachable } => {
                 self.on_neighbour(ifindex, address, reachable, journal_ref);
             }
+            Event::Dhcpv6 { ifindex, server, configuration } => {
+                self.on_dhcpv6(ifindex, server, configuration, now, journal_ref);
+            }
+            Event::Dhcpv6Gone { ifindex } => self.on_dhcpv6_gone(ifindex, now, journal_ref),
             Event::ResyncBegin => {
                 self.dump += 1;
                 self.dumping = true;

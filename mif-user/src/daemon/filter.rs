@@ -75,7 +75,9 @@ impl Filter {
             }
             Event::Route(route) => self.route(route).map(Event::Route),
             Event::RouteGone(route) => self.route(route).map(Event::RouteGone),
-            Event::RouterAdvertisement { ifindex, .. } | Event::Neighbour { ifindex, .. }
+            Event::RouterAdvertisement { ifindex, .. }
+            | Event::Neighbour { ifindex, .. }
+            | Event::Dhcpv6 { ifindex, .. }
                 if !self.takes(ifindex) =>
             {
                 None
