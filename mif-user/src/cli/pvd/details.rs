@@ -6,11 +6,14 @@ use mif_core::{
     family::{shown, shown_net},
     pvd::{
         Fact,
-        snapshot::{PrefixSnapshot, PvdSnapshot, RouteSnapshot, RouterSnapshot},
+        snapshot::{LeaseSnapshot, PrefixSnapshot, PvdSnapshot, RouteSnapshot, RouterSnapshot},
     },
     select::world::{AddressState, NextHop, Origin, Source},
     time::{Deadline, Time},
-    wire::RouterPreference,
+    wire::{
+        RouterPreference,
+        dhcpv6::{NtpServer, RdnssSelection},
+    },
 };
 use serde::{Serialize, Serializer};
 
@@ -92,12 +95,43 @@ impl Details {
             &facts.routes,
             |table, route| table.row(self.route(route)),
         )?;
+        section(f, Table::new(["LEASE", "SAID BY", "PREFERRED", "VALID"]), &facts.leases, |table, held| {
+            table.row(self.lease(held))
+        })?;
         self.facts(f, "DNS SERVER", &facts.dns_servers, ToString::to_string)?;
         self.facts(f, "SEARCH DOMAIN", &facts.search_list, ToString::to_string)?;
         self.facts(f, "NAT64 PREFIX", &facts.pref64, ToString::to_string)?;
         self.facts(f, "ENCRYPTED RESOLVER", &facts.encrypted_dns, |resolver| {
             resolver.authentication_domain_name.to_string()
+        })?;
+        self.facts(f, "RESOLVER BY DOMAIN", &facts.rdnss_selection, rdnss_selection)?;
+        self.facts(f, "TIME SOURCE", &facts.ntp_servers, ntp_server)?;
+        self.facts(f, "ADDRESS SELECTION", facts.address_selection.as_slice(), |policy| {
+            let preference = if policy.privacy_preference { "temporary" } else { "public" };
+            match policy.rows.len() {
+                0 => format!("no table, {preference} addresses preferred"),
+                rows => format!("table of {rows} rows, {preference} addresses preferred"),
+            }
+        })?;
+        let rows = facts.address_selection.iter().flat_map(|policy| &policy.value.rows).collect::<Vec<_>>();
+        section(f, Table::new(["POLICY PREFIX", "PRECEDENCE", "LABEL"]), &rows, |table, row| {
+            table.row([
+                shown_net(row.prefix).to_string().into(),
+                u32::from(row.precedence).into(),
+                u32::from(row.label).into(),
+            ]);
         })
+    }
+
+    fn lease(&self, held: &LeaseSnapshot) -> [Cell; 4] {
+        let lease = &held.lease;
+        let what = lease.address().map_or_else(|| lease.prefix.to_string(), |address| address.to_string());
+        [
+            what.into(),
+            held.said_by.to_string().into(),
+            self.valid(lease.preferred_until),
+            self.valid(lease.valid_until),
+        ]
     }
 
     fn router(&self, router: &RouterSnapshot) -> [Cell; 4] {
@@ -172,7 +206,11 @@ impl Details {
         text: impl Fn(&T) -> String,
     ) -> fmt::Result {
         section(f, Table::new([heading, "SAID BY", "VALID"]), facts, |table, fact| {
-            table.row([text(&fact.value).into(), fact.said_by.into(), self.valid(fact.valid_until)]);
+            table.row([
+                text(&fact.value).into(),
+                fact.said_by.to_string().into(),
+                self.valid(fact.valid_until),
+            ]);
         })
     }
 
@@ -201,6 +239,20 @@ const fn preference(preference: RouterPreference) -> &'static str {
         RouterPreference::Low => "low",
         RouterPreference::Medium => "medium",
         RouterPreference::High => "high",
+    }
+}
+
+fn rdnss_selection(selection: &RdnssSelection) -> String {
+    let domains = selection.domains.iter().map(ToString::to_string);
+    let known: Vec<String> = selection.default.then(|| ".".to_owned()).into_iter().chain(domains).collect();
+    format!("{} ({}): {}", selection.server, preference(selection.preference), known.join(" "))
+}
+
+fn ntp_server(server: &NtpServer) -> String {
+    match server {
+        NtpServer::Address(address) => address.to_string(),
+        NtpServer::Multicast(group) => format!("{group} (multicast)"),
+        NtpServer::Name(name) => name.to_string(),
     }
 }
 
