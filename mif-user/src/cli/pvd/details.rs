@@ -259,3 +259,75 @@ fn ntp_server(server: &NtpServer) -> String {
 fn yes_or_no(yes: bool) -> Cell {
     if yes { "yes".into() } else { "no".into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use mif_core::{
+        dhcpv6::{Configuration, HeldLease},
+        pvd::{Event, Limits, Preferences, PvdSet, event::Link},
+        wire::dhcpv6::{AddressSelection, DhcpOption, PolicyRow},
+    };
+
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time(seconds * 1_000_000_000)
+    }
+
+    fn lease(prefix: &str) -> HeldLease {
+        let (preferred_until, valid_until) = (Deadline::at(at(300)), Deadline::at(at(600)));
+        HeldLease { prefix: prefix.parse().expect("a literal"), preferred_until, valid_until }
+    }
+
+    /// Who said this, and until when.
+    #[test]
+    fn what_dhcpv6_gave() {
+        let ip = |text: &str| -> Ipv6Addr { text.parse().expect("a literal") };
+        let mut set = PvdSet::new(Limits::default());
+        set.apply(
+            Event::Link(Link { ifindex: 2, name: "eth0".into(), up: true, loopback: false, mtu: 1500 }),
+            at(0),
+        );
+        let row = PolicyRow { prefix: "::ffff:0:0/96".parse().expect("a literal"), precedence: 35, label: 4 };
+        let configuration = Configuration {
+            leases: vec![lease("2001:db8::5/128"), lease("2001:db8:d000::/56")],
+            options: vec![
+                DhcpOption::DnsServers(vec![ip("2001:db8::53")]),
+                DhcpOption::AddressSelection(AddressSelection {
+                    rows: vec![row],
+                    ..AddressSelection::default()
+                }),
+            ],
+            received: Some(at(0)),
+            ..Configuration::default()
+        };
+        set.apply(Event::Dhcpv6 { ifindex: 2, server: ip("fe80::547"), configuration }, at(0));
+        let facts = set.snapshot(at(60), &Preferences::default()).remove(0);
+        let row = Row {
+            index: facts.index,
+            id: facts.id.clone(),
+            interface: None,
+            ifindex: 2,
+            kind: "interface",
+            up: Some(true),
+            valid_seconds: None,
+            facts: Some(facts),
+            valid: String::new(),
+        };
+        let json = serde_json::to_value(&row).expect("plain data");
+        let text = Details { row, now: at(60) }.to_string();
+        for line in [
+            "2001:db8::5         DHCPv6 fe80::547  4m         9m",
+            "2001:db8:d000::/56  DHCPv6 fe80::547  4m         9m",
+            "2001:db8::53  DHCPv6 fe80::547  9m",
+            "table of 1 rows, public addresses preferred  DHCPv6 fe80::547  9m",
+            "0.0.0.0/0      35          4",
+        ] {
+            assert!(text.lines().any(|said| said.trim_end() == line), "no {line:?} in\n{text}");
+        }
+        assert_eq!(json["facts"]["leases"][0]["said_by"]["dhcpv6"], "fe80::547");
+        assert_eq!(json["facts"]["dns_servers"][0]["valid_until"], 600_000_000_000_u64);
+    }
+}
