@@ -66,10 +66,10 @@ impl Authentication {
     pub fn rkap(&self) -> Option<Rkap> {
         let (kind, octets) = self.information.split_first()?;
         let octets = octets.try_into().ok()?;
-        match kind {
+        match *kind {
             _ if self.method != RKAP => None,
-            &KEY => Some(Rkap::Key(octets)),
-            &DIGEST => Some(Rkap::Digest(octets)),
+            KEY => Some(Rkap::Key(octets)),
+            DIGEST => Some(Rkap::Digest(octets)),
             _ => None,
         }
     }
