@@ -267,8 +267,13 @@ impl Client {
         if let Some(key) = Key::of(&message, &server) {
             self.reconfigure_key = Some(key);
         }
+        let wanted = |option: &DhcpOption| {
+            // RFC 6731 §4.5: not used unless the administrator says so, whoever sends it.
+            self.settings.rdnss_selection || !matches!(option, DhcpOption::RdnssSelection(_))
+        };
+        self.options =
+            message.options.into_iter().filter(|option| of_use(option) && wanted(option)).collect();
         self.server = server;
-        self.options = message.options.into_iter().filter(of_use).collect();
         self.received = Some(now);
     }
 }

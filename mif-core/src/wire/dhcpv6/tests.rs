@@ -211,6 +211,14 @@ fn ignored_options() {
     }
 }
 
+/// A status message that is no UTF-8 is no longer for it.
+#[test]
+fn what_is_no_utf8() {
+    let parsed = reply(&octets("000d 0006 0001 61 ff c3 62")).expect("well formed");
+    let status = Status { code: StatusCode::UnspecFail, message: "a??b".into() };
+    assert_eq!(parsed.message.options, [DhcpOption::StatusCode(status)]);
+}
+
 /// What spoils a message.
 #[test]
 fn spoilt_messages() {
