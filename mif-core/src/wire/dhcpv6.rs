@@ -195,4 +195,6 @@ impl Message {
 }
 
 #[cfg(test)]
+mod crosscheck;
+#[cfg(test)]
 mod tests;
