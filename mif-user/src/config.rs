@@ -10,10 +10,11 @@ use std::{
 };
 
 use mif_common::{abi::Mode, limits};
-use mif_core::pvd::Groups;
+use mif_core::{pvd::Groups, select::policy_table::in_force::Settings};
 
 use crate::{mode::Otherwise, pattern::Pattern};
 
+mod address_selection;
 mod file;
 mod policy;
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub limits: Limits,
     /// What view 0 does while somebody else's policy rules exist.
     pub foreign_rules: ForeignRules,
+    /// The administrator's address selection policy, and whether networks' count.
+    pub address_selection: Settings,
     /// Policies; of those that are for one cgroup the first counts.
     pub policies: Vec<Policy>,
 }
@@ -122,6 +125,7 @@ impl Default for Config {
             state_dir: "/run/mif".into(),
             limits: Limits::default(),
             foreign_rules: ForeignRules::default(),
+            address_selection: Settings::default(),
             policies: Vec::new(),
         }
     }

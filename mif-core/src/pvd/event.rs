@@ -9,6 +9,7 @@ use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    dhcpv6::Configuration,
     family::as_written,
     time::Deadline,
     wire::{RouterAdvertisement, RouterPreference},
@@ -62,6 +63,24 @@ pub enum Event {
         /// The neighbour.
         #[serde(with = "as_written::address")]
         address: Ipv6Addr,
+    },
+    /// What the DHCPv6 client of an interface has now, all of it; what was there before is replaced. To be told whenever
+    /// [`Client::configuration`] is not what it was, and once more when the link was down and the client has confirmed what it
+    /// has (RFC 8415 §18.2.12): with the link goes what was said on it.
+    ///
+    /// [`Client::configuration`]: crate::dhcpv6::Client::configuration
+    Dhcpv6 {
+        /// The interface.
+        ifindex: u32,
+        /// The source of the server's message, a link-local address: the server's, or its relay's.
+        server: Ipv6Addr,
+        /// What it gave.
+        configuration: Configuration,
+    },
+    /// The DHCPv6 client of an interface has nothing any more: released, switched off, or its last lease has ended.
+    Dhcpv6Gone {
+        /// The interface.
+        ifindex: u32,
     },
     /// A netlink dump begins: what it does not repeat before [`Event::ResyncEnd`] is gone.
     ResyncBegin,

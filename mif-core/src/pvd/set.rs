@@ -19,7 +19,7 @@ use super::{
     limits::{EXPLICIT_PVDS_PER_LINK, LINKS, Limits, ROUTERS_PER_LINK, Refused, RefusedReason},
     link::LinkState,
     ra::{Circumstances, Heard},
-    refresh::Stale,
+    refresh::{PolicyOfHost, Stale},
     settle::Unsettled,
     timers::{Timer, Timers},
     world::is_assigned,
@@ -52,6 +52,8 @@ pub struct PvdSet {
     pub(super) merge_ipv4: BTreeSet<String>,
     /// What is not as it was at the last [`PvdSet::refresh`].
     pub(super) stale: Stale,
+    /// The policy of the host then.
+    pub(super) policy: PolicyOfHost,
     /// Which route ended, nobody can tell but the kernel.
     pub(super) unsure: bool,
 }
@@ -72,6 +74,7 @@ impl PvdSet {
             dumping: false,
             merge_ipv4: BTreeSet::new(),
             stale: Stale::default(),
+            policy: PolicyOfHost::default(),
             unsure: false,
         }
     }
@@ -100,6 +103,10 @@ impl PvdSet {
                 self.on_neighbour(ifindex, address, reachable, journal_ref);
             }
             Event::NeighbourAsked { ifindex, address } => self.on_neighbour_asked(ifindex, address),
+            Event::Dhcpv6 { ifindex, server, configuration } => {
+                self.on_dhcpv6(ifindex, server, &configuration, now, journal_ref);
+            }
+            Event::Dhcpv6Gone { ifindex } => self.on_dhcpv6_gone(ifindex, now, journal_ref),
             Event::ResyncBegin => {
                 self.dump += 1;
                 self.dumping = true;
@@ -368,6 +375,10 @@ impl PvdSet {
                 Timer::Address(ifindex, address) => {
                     self.outdate_address(ifindex, address);
                     self.on_address_aged(ifindex, address, now, journal);
+                }
+                Timer::Dhcpv6(ifindex) => {
+                    self.stale.links.insert(ifindex);
+                    self.on_dhcpv6_aged(ifindex, now, journal);
                 }
                 Timer::Route(ifindex, id) => {
                     self.stale.links.insert(ifindex);

@@ -12,6 +12,7 @@ use toml::Spanned;
 
 use super::{
     Config, ENTRIES_MAX, ForeignRules, Interface, Limits, POLICIES_MAX, Problem,
+    address_selection::FileAddressSelection,
     policy::{self, FileGroup, FilePolicy},
 };
 
@@ -36,6 +37,8 @@ struct File {
     limits: FileLimits,
     #[serde(default)]
     foreign_rules: ForeignRulesName,
+    #[serde(default)]
+    address_selection: FileAddressSelection,
     #[serde(default)]
     group: BTreeMap<String, FileGroup>,
     #[serde(default)]
@@ -250,6 +253,7 @@ impl File {
                 policies: self.limits.policies.map_or(defaults.limits.policies, |size| size.0),
             },
             foreign_rules: self.foreign_rules.0,
+            address_selection: self.address_selection.check()?,
             policies,
         })
     }

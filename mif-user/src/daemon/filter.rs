@@ -78,6 +78,7 @@ impl Filter {
             Event::RouterAdvertisement { ifindex, .. }
             | Event::Neighbour { ifindex, .. }
             | Event::NeighbourAsked { ifindex, .. }
+            | Event::Dhcpv6 { ifindex, .. }
                 if !self.takes(ifindex) =>
             {
                 None

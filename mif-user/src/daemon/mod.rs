@@ -11,6 +11,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use mif_core::select::policy_table::in_force::Settings;
+
 use crate::{
     config::{Config, ForeignRules, Named},
     kernel::{attach::TcBackend, object::Sizes},
@@ -57,6 +59,8 @@ pub struct Options {
     pub mode: Mode,
     /// Only observe them while foreign policy rules exist.
     pub observe_foreign_rules: bool,
+    /// Whose address selection policies count.
+    pub address_selection: Settings,
     /// Map sizes.
     pub sizes: Sizes,
     /// How to attach tc.
@@ -92,6 +96,7 @@ impl Options {
             merge_ipv4,
             mode: config.mode.into(),
             observe_foreign_rules: config.foreign_rules == ForeignRules::Observe,
+            address_selection: config.address_selection,
             sizes: Sizes {
                 // Place 0 of the array is "none".
                 pvds: config.limits.pvds + 1,

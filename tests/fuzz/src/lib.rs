@@ -12,6 +12,8 @@
 //! The first folder takes what the fuzzer finds, the second one is only read. `cargo fuzz list --fuzz-dir tests/fuzz`
 //! names the targets.
 
+pub mod dhcpv6;
+
 use mif_core::wire::{NdOption, OptionList, UNIT};
 
 /// An option of this type with this data, padded with zeros, its length right: the fuzzer need not guess it. What does

@@ -1,6 +1,7 @@
 //! Configuration without leases (RFC 8415 §18.2.6, §21.23).
 
 use super::*;
+use crate::wire::dhcpv6::RdnssSelection;
 
 /// D6-8415-18.2.6-a, D6-8415-15-a
 #[test]
@@ -8,8 +9,8 @@ fn an_information_request_is_repeated() {
     let mut bench = Bench::new(information());
     assert_eq!(bench.seconds_left(), 0.5, "a random part of INF_MAX_DELAY");
     let first = bench.send(MessageType::InformationRequest);
-    assert_eq!(codes(&first), [1, 8, 6], "no association, no server id");
-    assert_eq!(asked(&first), [23, 24, 32, 56, 83, 84, 103, 144]);
+    assert_eq!(codes(&first), [1, 8, 6, 20], "no association, no server id");
+    assert_eq!(asked(&first), [23, 24, 31, 32, 56, 83, 84, 103, 144]);
     for expected in [1.0, 2.0, 4.0, 8.0] {
         assert_eq!(bench.seconds_left(), expected);
         bench.send(MessageType::InformationRequest);
@@ -89,5 +90,23 @@ fn what_is_asked_for() {
     let codes = DraftCodes { next_hop: Some(242), pvd: Some(65_001), ..DraftCodes::default() };
     let mut bench = Bench::new(Settings { codes, rdnss_selection: true, ..information() });
     let message = bench.send(MessageType::InformationRequest);
-    assert_eq!(asked(&message), [23, 24, 32, 56, 74, 83, 84, 103, 144, 242, 65_001]);
+    assert_eq!(asked(&message), [23, 24, 31, 32, 56, 74, 83, 84, 103, 144, 242, 65_001]);
+}
+
+/// D6-6731-4.5-a: RDNSS Selection does not count unless the administrator says so, whoever sends it.
+#[test]
+fn rdnss_selection_is_asked_for() {
+    for rdnss_selection in [false, true] {
+        let mut bench = Bench::new(Settings { rdnss_selection, ..information() });
+        bench.send(MessageType::InformationRequest);
+        let selection = RdnssSelection {
+            server: address(1),
+            preference: crate::wire::RouterPreference::Medium,
+            default: true,
+            domains: vec![],
+        };
+        bench.hear(bench.answer(MessageType::Reply).with(DhcpOption::RdnssSelection(selection)).with(dns()));
+        let kept = bench.client.configuration().options.len();
+        assert_eq!(kept, if rdnss_selection { 2 } else { 1 });
+    }
 }

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, net::Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AddressSelection, EmitError, EncryptedResolver, IdentityAssociation, NextHop, NtpServer, OptionError,
-    ParseError, PvdContainer, RdnssSelection, RoutePrefix, Status,
+    AddressSelection, Authentication, EmitError, EncryptedResolver, IdentityAssociation, NextHop, NtpServer,
+    OptionError, ParseError, PvdContainer, RdnssSelection, RoutePrefix, Status,
     identity_association::Kind,
     tlv::{self, Ignored, Tlv},
 };
@@ -49,6 +49,8 @@ pub mod code {
     pub const IA_PD: u16 = 25;
     /// RFC 8415 §21.22, in an IA_PD.
     pub const IA_PREFIX: u16 = 26;
+    /// RFC 4075 §4, which NTP_SERVER has replaced (RFC 5908 §7).
+    pub const SNTP_SERVERS: u16 = 31;
     /// RFC 8415 §21.23
     pub const INFORMATION_REFRESH_TIME: u16 = 32;
     /// RFC 5908 §4
@@ -102,8 +104,8 @@ pub enum DhcpOption {
     Preference(u8),
     /// Hundredths of a second since the exchange began, at most 0xffff.
     ElapsedTime(u16),
-    /// As it came: nothing here checks it.
-    Authentication(Vec<u8>),
+    /// Proof of who sent the message, or the key for it.
+    Authentication(Authentication),
     /// The server's word on the message.
     StatusCode(Status),
     /// Two messages instead of four.
@@ -116,6 +118,8 @@ pub enum DhcpOption {
     DnsServers(Vec<Ipv6Addr>),
     /// At least one, in the order of use.
     DomainSearchList(Vec<DomainName>),
+    /// At least one time source, in the order of preference.
+    SntpServers(Vec<Ipv6Addr>),
     /// Seconds, `u32::MAX` for ever.
     InformationRefreshTime(u32),
     /// A time source.
@@ -226,13 +230,14 @@ fn flat(code: u16, data: &[u8], codes: &DraftCodes) -> Result<DhcpOption, Option
         }
         code::PREFERENCE => DhcpOption::Preference(exactly::<1>(data, "1")?[0]),
         code::ELAPSED_TIME => DhcpOption::ElapsedTime(u16_at(exactly::<2>(data, "2")?, 0..2)),
-        code::AUTHENTICATION => DhcpOption::Authentication(data.into()),
+        code::AUTHENTICATION => DhcpOption::Authentication(Authentication::parse(data)?),
         code::STATUS_CODE => DhcpOption::StatusCode(Status::parse(data)?),
         code::RAPID_COMMIT => exactly::<0>(data, "0").map(|_| DhcpOption::RapidCommit)?,
         code::RECONFIGURE_MESSAGE => DhcpOption::ReconfigureMessage(exactly::<1>(data, "1")?[0]),
         code::RECONFIGURE_ACCEPT => exactly::<0>(data, "0").map(|_| DhcpOption::ReconfigureAccept)?,
         code::DNS_SERVERS => DhcpOption::DnsServers(servers(data)?),
         code::DOMAIN_SEARCH_LIST => DhcpOption::DomainSearchList(names(data)?),
+        code::SNTP_SERVERS => DhcpOption::SntpServers(servers(data)?),
         code::INFORMATION_REFRESH_TIME => DhcpOption::InformationRefreshTime(seconds(data)?),
         code::RDNSS_SELECTION => DhcpOption::RdnssSelection(RdnssSelection::parse(data)?),
         code::SOL_MAX_RT => DhcpOption::SolMaxRt(seconds(data)?),
@@ -314,6 +319,7 @@ impl DhcpOption {
             Self::ReconfigureAccept => code::RECONFIGURE_ACCEPT,
             Self::DnsServers(_) => code::DNS_SERVERS,
             Self::DomainSearchList(_) => code::DOMAIN_SEARCH_LIST,
+            Self::SntpServers(_) => code::SNTP_SERVERS,
             Self::InformationRefreshTime(_) => code::INFORMATION_REFRESH_TIME,
             Self::NtpServer(_) => code::NTP_SERVER,
             Self::RdnssSelection(_) => code::RDNSS_SELECTION,
@@ -337,10 +343,10 @@ impl DhcpOption {
 
     fn emit_data(&self, codes: &DraftCodes, out: &mut Vec<u8>) -> Result<(), EmitError> {
         match self {
-            Self::ClientId(data)
-            | Self::ServerId(data)
-            | Self::Authentication(data)
-            | Self::Unknown { data, .. } => out.extend_from_slice(data),
+            Self::ClientId(data) | Self::ServerId(data) | Self::Unknown { data, .. } => {
+                out.extend_from_slice(data)
+            }
+            Self::Authentication(authentication) => authentication.emit(out),
             Self::IaNa(association) => association.emit(Kind::Addresses, out)?,
             Self::IaPd(association) => association.emit(Kind::Prefixes, out)?,
             Self::OptionRequest(codes) => out.extend(codes.iter().flat_map(|code| code.to_be_bytes())),
@@ -348,7 +354,9 @@ impl DhcpOption {
             Self::ElapsedTime(hundredths) => out.extend_from_slice(&hundredths.to_be_bytes()),
             Self::StatusCode(status) => status.emit(out),
             Self::RapidCommit | Self::ReconfigureAccept => {}
-            Self::DnsServers(servers) => out.extend(servers.iter().flat_map(Ipv6Addr::octets)),
+            Self::DnsServers(servers) | Self::SntpServers(servers) => {
+                out.extend(servers.iter().flat_map(Ipv6Addr::octets))
+            }
             Self::DomainSearchList(names) => names.iter().for_each(|name| name.emit(out)),
             Self::InformationRefreshTime(seconds) | Self::SolMaxRt(seconds) | Self::InfMaxRt(seconds) => {
                 out.extend_from_slice(&seconds.to_be_bytes());

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::OptionError;
 
+/// What stands for an octet that is no UTF-8: one octet as well, so that what is read is no longer than what was sent.
+const NO_UTF8: char = '?';
+
 /// How it went.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -77,7 +80,12 @@ impl Status {
         let Some((code, message)) = data.split_first_chunk() else {
             return Err(OptionError::Length { octets: data.len(), expected: "at least 2" });
         };
-        let message = String::from_utf8_lossy(message).into_owned();
+        let mut text = String::with_capacity(message.len());
+        for chunk in message.utf8_chunks() {
+            text.push_str(chunk.valid());
+            text.extend(chunk.invalid().iter().map(|_| NO_UTF8));
+        }
+        let message = text;
         Ok(Self { code: u16::from_be_bytes(*code).into(), message })
     }
 

@@ -211,6 +211,26 @@ fn ignored_options() {
     }
 }
 
+/// D6-6731-4.2-a
+#[test]
+fn preferences_of_resolvers() {
+    use RouterPreference::{High, Low, Medium};
+    for (octet, preference) in [(0b00, Medium), (0b01, High), (0b11, Low), (0b10, Medium), (0xfd, High)] {
+        let hex = format!("004a 0012 20010db8000000000000000000000053 {octet:02x} 00");
+        let parsed = reply(&octets(&hex)).expect("well formed");
+        let DhcpOption::RdnssSelection(selection) = &parsed.message.options[0] else { panic!("{hex}") };
+        assert_eq!((selection.preference, selection.default), (preference, true), "{octet:#b}");
+    }
+}
+
+/// A status message that is no UTF-8 is no longer for it.
+#[test]
+fn what_is_no_utf8() {
+    let parsed = reply(&octets("000d 0006 0001 61 ff c3 62")).expect("well formed");
+    let status = Status { code: StatusCode::UnspecFail, message: "a??b".into() };
+    assert_eq!(parsed.message.options, [DhcpOption::StatusCode(status)]);
+}
+
 /// What spoils a message.
 #[test]
 fn spoilt_messages() {
