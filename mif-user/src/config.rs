@@ -10,12 +10,15 @@ use std::{
 };
 
 use mif_common::{abi::Mode, limits};
-use mif_core::pvd::Groups;
+use mif_core::{pvd::Groups, wire::dhcpv6::DraftCodes};
 
 use crate::{mode::Otherwise, pattern::Pattern};
 
+mod dhcpv6;
 mod file;
 mod policy;
+
+pub use dhcpv6::{Dhcpv6, InterfaceDhcpv6};
 
 /// Where the daemon looks when it is not told otherwise.
 pub const DEFAULT_PATH: &str = "/etc/mif/mif.toml";
@@ -48,6 +51,10 @@ pub struct Config {
     pub limits: Limits,
     /// What view 0 does while somebody else's policy rules exist.
     pub foreign_rules: ForeignRules,
+    /// When DHCPv6 clients ask, where an interface says nothing of its own.
+    pub dhcpv6: Dhcpv6,
+    /// The numbers of DHCPv6 options that drafts describe.
+    pub dhcpv6_options: DraftCodes,
     /// Policies; of those that are for one cgroup the first counts.
     pub policies: Vec<Policy>,
 }
@@ -59,6 +66,8 @@ pub struct Interface {
     pub metric: Option<u32>,
     /// Its IPv4 belongs to its IPv6 PvD, where there is one.
     pub merge_ipv4: bool,
+    /// Its DHCPv6 client.
+    pub dhcpv6: InterfaceDhcpv6,
 }
 
 /// Sizes of the tables.
@@ -120,6 +129,8 @@ impl Default for Config {
             state_dir: "/run/mif".into(),
             limits: Limits::default(),
             foreign_rules: ForeignRules::default(),
+            dhcpv6: Dhcpv6::default(),
+            dhcpv6_options: DraftCodes::default(),
             policies: Vec::new(),
         }
     }

@@ -1,4 +1,4 @@
-use mif_core::pvd::Selector;
+use mif_core::{pvd::Selector, wire::dhcpv6::DraftCodes};
 
 use super::*;
 
@@ -53,11 +53,20 @@ fn the_example() {
             _ => format!("{line}\n"),
         })
         .collect();
-    let interface = Interface { metric: Some(100), merge_ipv4: false };
+    let dhcpv6 = InterfaceDhcpv6 { mode: Some(Dhcpv6::Stateful), prefix: Some(56), ..Default::default() };
+    let interface = Interface { metric: Some(100), merge_ipv4: false, dhcpv6 };
+    let dhcpv6_options = DraftCodes {
+        next_hop: Some(242),
+        route_prefix: Some(243),
+        pvd: Some(65_000),
+        pvd_identity: Some(65_001),
+        pvd_signature: Some(65_002),
+    };
     let examples = Config {
         policies: example_policies(),
         interface: BTreeMap::from([("wan0".to_owned(), interface)]),
         cgroup: Some("/sys/fs/cgroup".into()),
+        dhcpv6_options,
         ..Config::default()
     };
     assert_eq!(Config::parse(&in_force), Ok(examples));
@@ -66,7 +75,8 @@ fn the_example() {
 /// The list of known keys comes from the error for an unknown one.
 #[test]
 fn the_example_has_every_key() {
-    for section in ["", "[limits]\n", "[interface.x]\n", "[group.x]\n", "[[policy]]\n"] {
+    for section in ["", "[limits]\n", "[interface.x]\n", "[dhcpv6_options]\n", "[group.x]\n", "[[policy]]\n"]
+    {
         let problem = Config::parse(&format!("{section}nope = 1")).expect_err("unknown");
         let known: Vec<&str> = problem.message.split('`').skip(3).step_by(2).collect();
         assert!(!known.is_empty(), "{}", problem.message);
@@ -100,6 +110,29 @@ fn values() {
             Config { limits, ..base() },
         ),
         ("foreign_rules = 'ignore'", Config { foreign_rules: ForeignRules::Ignore, ..base() }),
+        ("dhcpv6 = 'off'", Config { dhcpv6: Dhcpv6::Off, ..base() }),
+        (
+            "[interface.wan0]\ndhcpv6 = 'information'\ndhcpv6_prefix = 0\ndhcpv6_rapid_commit = true\ndhcpv6_rdnss_selection = true",
+            Config {
+                interface: BTreeMap::from([(
+                    "wan0".to_owned(),
+                    Interface {
+                        dhcpv6: InterfaceDhcpv6 {
+                            mode: Some(Dhcpv6::Information),
+                            prefix: Some(0),
+                            rapid_commit: true,
+                            rdnss_selection: true,
+                        },
+                        ..Default::default()
+                    },
+                )]),
+                ..base()
+            },
+        ),
+        (
+            "dhcpv6_options = { next_hop = 242 }",
+            Config { dhcpv6_options: DraftCodes { next_hop: Some(242), ..Default::default() }, ..base() },
+        ),
         (
             "[[policy]]\ncgroup = '//a/b/'\npvds = ['x']\nmode = 'observe'",
             Config { policies: vec![policy(path("/a/b"), &[&["x"]], Mode::Observe)], ..base() },
@@ -127,6 +160,20 @@ fn mistakes() {
         // Bad values.
         ("mode = 'strct'", 1, 8, &["`strct` is no mode", "`observe`, `prefer` or `strict`"]),
         ("foreign_rules = 'x'", 1, 17, &["`x` is not known here", "`observe` or `ignore`"]),
+        ("dhcpv6 = true", 1, 10, &["invalid type: boolean `true`", "expected a string"]),
+        ("dhcpv6 = 'on'", 1, 10, &["`on` is not known here", "`auto`, `information`, `stateful` or `off`"]),
+        ("[interface.wan0]\ndhcpv6 = 'on'", 2, 10, &["`on` is not known here"]),
+        ("[interface.wan0]\ndhcpv6_prefix = 65", 2, 17, &["65 is out of range", "0 to 64"]),
+        ("[dhcpv6_options]\nnexthop = 242", 2, 1, &["unknown field `nexthop`", "`next_hop`"]),
+        ("[dhcpv6_options]\nnext_hop = 23", 2, 12, &["23 is no number for this option", "160 to 65535"]),
+        ("[dhcpv6_options]\nnext_hop = 65536", 2, 12, &["65536 is no number for this option"]),
+        (
+            "[dhcpv6_options]\nnext_hop = 242\nroute_prefix = 242",
+            3,
+            16,
+            &["242 is the number of next_hop already"],
+        ),
+        ("[dhcpv6_options]\npvd = 242", 2, 7, &["pvd without pvd_identity"]),
         ("interfaces = ['a-name-of-more-than-15']", 1, 15, &["`a-name-of-more-than-15`", "1 to 15 octets"]),
         ("interfaces = ['wan*', '..']", 1, 23, &["`..` is no interface name"]),
         ("[interface.'a b']\nmetric = 1", 1, 12, &["`a b` is no interface name"]),
