@@ -21,7 +21,7 @@ use crate::{
     state::State,
 };
 
-mod routes;
+mod own;
 
 /// What the daemon leaves in its state directory, beside the state file and the socket: policies, and the last Router
 /// Advertisements.
@@ -68,10 +68,8 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     for interface in nix::net::if_::if_nameindex().context("cannot list the interfaces")?.iter() {
         attach::detach_netlink(interface.index());
     }
-    let routes = routes::remove()?;
-    if routes != 0 {
-        done.push(counted(routes, "route"));
-    }
+    let (routes, addresses) = own::remove()?;
+    done.extend(some(routes, "route").into_iter().chain(some(addresses, "address lease")));
     for file in state_files(&global.state_dir()) {
         if remove_file(&file)? {
             done.push(file.display().to_string());
@@ -88,6 +86,11 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// How many, unless none.
+fn some(count: usize, what: &str) -> Option<String> {
+    (count != 0).then(|| counted(count, what))
+}
+
 fn removed(done: &[String]) -> Table {
     let mut table = Table::fields();
     table.field_list("removed", done.iter().map(String::as_str));
@@ -102,8 +105,9 @@ fn inventory(global: &Global) -> Result<String> {
         "pins",
         if pins.exists() { pins.display().to_string() } else { format!("none at {}", pins.display()) },
     );
-    let routes = routes::own()?.len();
-    table.field("routes", if routes == 0 { "none".into() } else { counted(routes, "route") });
+    let (routes, addresses) = own::count()?;
+    table.field("routes", some(routes, "route").unwrap_or_else(|| "none".into()));
+    table.field("leases", some(addresses, "address lease").unwrap_or_else(|| "none".into()));
     let files: Vec<String> = state_files(&global.state_dir())
         .into_iter()
         .filter(|file| file.exists())

@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     Options,
+    dhcpv6::Clients,
     filter::Filter,
     hierarchy::{Follow, Hierarchy},
     journal::Journal,
@@ -105,6 +106,7 @@ pub(super) struct Daemon<'a> {
     pub(super) filter: Filter,
     pub(super) soliciting: Soliciting,
     pub(super) journal: Journal,
+    pub(super) clients: Clients,
     pub(super) links: BTreeMap<u32, mif_core::pvd::event::Link>,
     pub(super) refused: BTreeMap<String, u64>,
     /// What was wrong at the start and stays so.
@@ -138,6 +140,8 @@ impl<'a> Daemon<'a> {
         let configured: Vec<Configured> = options.policies.iter().map(|policy| policy.below(&root)).collect();
         warnings.extend(policies.configure(configured.clone()));
         let (journal, warning) = Journal::open(&options.state_dir);
+        warnings.extend(warning);
+        let (clients, warning) = Clients::open(&options.state_dir, options.dhcpv6.clone());
         warnings.extend(warning);
         let patterns = configured.iter().map(|policy| policy.cgroup.clone()).collect();
         let follow =
@@ -189,6 +193,7 @@ impl<'a> Daemon<'a> {
             filter: Filter::new(&options.interfaces, &options.ignore_interfaces),
             soliciting: Soliciting::default(),
             journal,
+            clients,
             links: BTreeMap::new(),
             refused: BTreeMap::new(),
             warnings,
@@ -220,6 +225,7 @@ impl<'a> Daemon<'a> {
             let (socket, sender) = (Arc::clone(&advertisements), sender.clone());
             tokio::spawn(async move { socket.run(sender).await })
         };
+        self.clients.read_into(sender.clone());
         let mut following = tokio::spawn(monitor.run(sender));
         let path = control::socket(&self.options.state_dir);
         let listener =
@@ -303,6 +309,9 @@ impl<'a> Daemon<'a> {
             self.turn(cause, &advertisements);
         }
         info!("stopping; what is pinned stays in force until its lifetimes end");
+        if self.options.detach_on_exit {
+            self.release_leases();
+        }
         self.write_state(clock::now());
         sd_notify(&[sd_notify::NotifyState::Stopping]);
         Ok(())
@@ -318,6 +327,7 @@ impl<'a> Daemon<'a> {
             }
         }
         if self.synchronised {
+            self.dhcpv6(now);
             let committed = self.owner.commit(now);
             for &(ifindex, router) in &committed.new_next_hops {
                 if let Err(error) = neighbour::resolve(ifindex, family::shown(router)) {
@@ -327,6 +337,7 @@ impl<'a> Daemon<'a> {
             self.ask_dead_next_hops(now);
             self.soliciting.default_routers(self.owner.interfaces_with_default_router(), now);
             self.tell(cause, committed.operations);
+            self.keep_leases();
             if !self.ready && (now >= self.ready_at_last() || !self.owner.guesses_routers(now)) {
                 self.ready = true;
                 self.write_state(now);
@@ -357,7 +368,8 @@ impl<'a> Daemon<'a> {
         let dead = self.next_hops.next_deadline().time().filter(|_| self.synchronised);
         let policies = self.owner.policies.next_deadline();
         let pvds = self.owner.set.next_deadline();
-        [dead, pvds, self.soliciting.next_deadline(), policies, state_due, ready]
+        let clients = self.clients.next_deadline().filter(|_| self.synchronised);
+        [dead, pvds, clients, self.soliciting.next_deadline(), policies, state_due, ready]
             .into_iter()
             .flatten()
             .min()
