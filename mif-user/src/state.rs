@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Version of the file.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What the files of all versions have.
 #[derive(Deserialize)]

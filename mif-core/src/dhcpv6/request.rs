@@ -10,11 +10,12 @@ use crate::wire::dhcpv6::{
     DhcpOption, IdentityAssociation, Lease, Message, MessageType, TransactionId, code,
 };
 
-/// What every client of this project wants to know: DNS (RFC 3646), NTP (RFC 5908), the address selection policy (RFC 7078), the
+/// What every client of this project wants to know: DNS (RFC 3646), NTP (RFC 5908, and RFC 4075 for servers that are older), the address selection policy (RFC 7078), the
 /// captive portal (RFC 8910) and encrypted resolvers (RFC 9463).
-pub const OPTION_REQUEST: [u16; 6] = [
+pub const OPTION_REQUEST: [u16; 7] = [
     code::DNS_SERVERS,
     code::DOMAIN_SEARCH_LIST,
+    code::SNTP_SERVERS,
     code::NTP_SERVER,
     code::ADDRESS_SELECTION,
     code::CAPTIVE_PORTAL,

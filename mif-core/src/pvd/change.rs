@@ -66,6 +66,14 @@ pub enum What {
     CaptivePortal,
     /// Encrypted resolvers.
     EncryptedDns,
+    /// Resolvers and the domains they know (RFC 6731).
+    RdnssSelection,
+    /// Time sources.
+    NtpServers,
+    /// Leases by DHCPv6.
+    Leases,
+    /// The address selection policy (RFC 7078).
+    AddressSelection,
     /// The MTU.
     Mtu,
     /// Only how long something holds.
@@ -84,6 +92,8 @@ impl What {
                 | Self::Pref64
                 | Self::CaptivePortal
                 | Self::EncryptedDns
+                | Self::RdnssSelection
+                | Self::NtpServers
                 | Self::Mtu
         )
     }
@@ -110,6 +120,10 @@ impl What {
             Self::Pref64 => "pref64",
             Self::CaptivePortal => "captive-portal",
             Self::EncryptedDns => "encrypted-dns",
+            Self::RdnssSelection => "rdnss-selection",
+            Self::NtpServers => "ntp-servers",
+            Self::Leases => "leases",
+            Self::AddressSelection => "address-selection",
             Self::Mtu => "mtu",
             Self::Lifetimes => "lifetimes",
         }

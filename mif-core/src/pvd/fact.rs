@@ -1,19 +1,52 @@
-//! Facts that routers announce with a lifetime of their own, in a capped list.
+//! Facts, who said them and until when; and those that routers announce, in a capped list.
 
-use std::net::Ipv6Addr;
+use std::{fmt, net::Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
 use super::limits::{Refused, RefusedReason};
 use crate::time::{Deadline, Time};
 
-/// Something a router said.
+/// Who said something.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SaidBy {
+    /// The router of this address, in an advertisement.
+    Router(Ipv6Addr),
+    /// The DHCPv6 server, or relay, of this address.
+    Dhcpv6(Ipv6Addr),
+    /// The kernel, and so whoever configured it.
+    Kernel,
+}
+
+impl SaidBy {
+    /// The router, if it was one.
+    #[must_use]
+    pub const fn router(self) -> Option<Ipv6Addr> {
+        match self {
+            Self::Router(router) => Some(router),
+            Self::Dhcpv6(_) | Self::Kernel => None,
+        }
+    }
+}
+
+impl fmt::Display for SaidBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Router(router) => router.fmt(f),
+            Self::Dhcpv6(server) => write!(f, "DHCPv6 {server}"),
+            Self::Kernel => f.write_str("kernel"),
+        }
+    }
+}
+
+/// Something that somebody said.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Fact<T> {
     /// What.
     pub value: T,
-    /// The router that said so last.
-    pub said_by: Ipv6Addr,
+    /// Who said so last.
+    pub said_by: SaidBy,
     /// How long it holds.
     pub valid_until: Deadline,
 }
@@ -62,6 +95,7 @@ impl<T: PartialEq> Facts<T> {
         now: Time,
         refused: &mut Refused,
     ) -> Effect {
+        let said_by = SaidBy::Router(said_by);
         let mut effect = Effect::Nothing;
         let mut fresh: Vec<Fact<T>> = Vec::new();
         for (value, lifetime) in news {

@@ -27,7 +27,8 @@ impl PvdSet {
         }
         let (renamed, toggled) = (old.name != new.name, (old.up, old.loopback) != (new.up, new.loopback));
         let shrunk = new.mtu != 0 && (old.mtu == 0 || new.mtu < old.mtu);
-        if toggled && (!new.up || new.loopback) {
+        let forgets = toggled && (!new.up || new.loopback);
+        if forgets {
             state.forget_routers();
         }
         if toggled {
@@ -38,6 +39,9 @@ impl PvdSet {
             for router in pvd.routers.values_mut() {
                 router.mtu = router.mtu.filter(|announced| *announced <= mtu);
             }
+        }
+        if forgets {
+            self.timers.stop(&Timer::Dhcpv6(ifindex));
         }
         for (changed, what) in [(renamed, What::Name), (toggled, What::Link), (shrunk, What::Mtu)] {
             if changed {
@@ -60,6 +64,7 @@ impl PvdSet {
             self.forget_address(ifindex, address);
             self.touch_holders(ifindex, address, journal);
         }
+        self.timers.stop(&Timer::Dhcpv6(ifindex));
         for id in link.routes.keys() {
             self.timers.stop(&Timer::Route(ifindex, *id));
         }

@@ -7,20 +7,22 @@ use proptest::{prelude::*, sample::select};
 use super::{
     event::{Address, Event, KernelRoute, Link, RouteProtocol},
     limits::{
-        DNS_SERVERS_PER_PVD, EXPLICIT_PVDS_PER_LINK, Limits, PREFIXES_PER_PVD, ROUTERS_PER_LINK,
-        ROUTES_PER_PVD,
+        DHCPV6_ROUTES_PER_PVD, DNS_SERVERS_PER_PVD, EXPLICIT_PVDS_PER_LINK, Limits, PREFIXES_PER_PVD,
+        ROUTERS_PER_LINK, ROUTES_PER_PVD,
     },
     set::PvdSet,
     snapshot::PvdSnapshot,
-    testing::{address, ip, link, loopback, net, pio, pvd, rio, says},
+    testing::{address, ip, link, loopback, name, net, pio, pvd, rio, says},
     world::Preferences,
 };
 use crate::{
+    dhcpv6::{Configuration, HeldLease},
     select::world::World,
     time::{Deadline, Time},
     wire::{
         NdOption, PrefixInformation, PvdOption, RaHeader, RecursiveDnsServers, RouterAdvertisement,
         RouterPreference,
+        dhcpv6::{AddressSelection, DhcpOption, NextHop, PolicyRow, PvdContainer, PvdIdentity, RoutePrefix},
     },
 };
 
@@ -180,6 +182,67 @@ fn kernel_route() -> impl Strategy<Value = KernelRoute> {
         })
 }
 
+/// Seconds from boot, or for ever.
+fn held_lease() -> impl Strategy<Value = HeldLease> {
+    let prefix =
+        select(vec!["2001:db8:a::5/128", "2001:db8:b::5/128", "2001:db9::9/128", "2001:db8:d000::/56"]);
+    (prefix, deadline(), deadline()).prop_map(|(prefix, valid_until, preferred_until)| HeldLease {
+        prefix: net(prefix),
+        preferred_until,
+        valid_until,
+    })
+}
+
+fn route_prefix() -> impl Strategy<Value = RoutePrefix> {
+    (select(&PREFIXES[..]), preference(), lifetime()).prop_map(|(prefix, preference, lifetime)| RoutePrefix {
+        prefix: net(prefix),
+        preference,
+        lifetime,
+    })
+}
+
+fn dhcp_option() -> impl Strategy<Value = DhcpOption> {
+    let hop = (
+        select(vec!["::", "fe80::1", "fe80::9", "2001:db8:a::1"]),
+        prop::collection::vec(route_prefix(), 0..3),
+    );
+    let row = (select(&PREFIXES[..]), any::<(u8, u8)>())
+        .prop_map(|(prefix, (precedence, label))| PolicyRow { prefix: net(prefix), precedence, label });
+    prop_oneof![
+        (0..12_u16).prop_map(|number| DhcpOption::DnsServers(vec![ip(&format!("2001:db8::{number:x}"))])),
+        hop.prop_map(|(address, routes)| DhcpOption::NextHop(NextHop { address: ip(address), routes })),
+        route_prefix().prop_map(DhcpOption::RoutePrefix),
+        prop::collection::vec(row, 0..3).prop_map(|rows| DhcpOption::AddressSelection(AddressSelection {
+            rows,
+            ..AddressSelection::default()
+        })),
+    ]
+}
+
+fn dhcpv6_event() -> impl Strategy<Value = Event> {
+    let container =
+        (select(&NAMES[..]), prop::collection::vec(dhcp_option(), 0..3)).prop_map(|(text, options)| {
+            let identity = PvdIdentity::of_name(&name(text));
+            DhcpOption::Pvd(PvdContainer { identity, signed: false, options })
+        });
+    let options = (prop::collection::vec(dhcp_option(), 0..4), prop::collection::vec(container, 0..2))
+        .prop_map(|(mut options, containers)| {
+            options.extend(containers);
+            options
+        });
+    let configuration = (prop::collection::vec(held_lease(), 0..3), options, deadline()).prop_map(
+        |(leases, options, refresh_at)| Configuration {
+            leases,
+            options,
+            refresh_at,
+            ..Configuration::default()
+        },
+    );
+    (1..4_u32, select(vec!["fe80::1", "fe80::9"]), configuration).prop_map(
+        |(ifindex, server, configuration)| Event::Dhcpv6 { ifindex, server: ip(server), configuration },
+    )
+}
+
 fn neighbour_event() -> impl Strategy<Value = Event> {
     (2..4_u32, select(&GATEWAYS[..]), any::<bool>())
         .prop_map(|(ifindex, router, reachable)| Event::Neighbour { ifindex, address: ip(router), reachable })
@@ -200,6 +263,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => kernel_route().prop_map(Event::RouteReplaced),
         2 => kernel_route().prop_map(Event::RouteGone),
         2 => neighbour_event(),
+        4 => dhcpv6_event(),
+        1 => (1..4_u32).prop_map(|ifindex| Event::Dhcpv6Gone { ifindex }),
         1 => Just(Event::ResyncBegin),
         1 => Just(Event::ResyncEnd),
     ]
@@ -266,10 +331,13 @@ fn check(set: &PvdSet, now: Time) -> Result<(), TestCaseError> {
         prop_assert_eq!(set.find(&pvd.id), Ok(pvd.index));
         prop_assert!(pvd.prefixes.len() <= PREFIXES_PER_PVD);
         prop_assert!(pvd.routers.len() <= ROUTERS_PER_LINK);
-        prop_assert!(pvd.dns_servers.len() <= DNS_SERVERS_PER_PVD);
+        // By routers, by DHCPv6, and in a container of that.
+        prop_assert!(pvd.dns_servers.len() <= 3 * DNS_SERVERS_PER_PVD);
         let learnt =
             pvd.routes.iter().filter(|route| route.said_by != super::snapshot::SaidBy::Kernel).count();
-        prop_assert!(learnt <= ROUTES_PER_PVD + ROUTERS_PER_LINK + PREFIXES_PER_PVD);
+        prop_assert!(
+            learnt <= ROUTES_PER_PVD + ROUTERS_PER_LINK + PREFIXES_PER_PVD + 2 * DHCPV6_ROUTES_PER_PVD
+        );
         prop_assert!(!pvd.valid_until.passed(now), "{} holds nothing any more", pvd.id);
     }
     for link in set.links.values() {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     time::{Deadline, Time},
-    wire::{DomainName, EncryptedDns, EncryptedDnsEndpoint, RouterPreference},
+    wire::{DomainName, EncryptedDns, EncryptedDnsEndpoint, RouterPreference, dhcpv6},
 };
 
 /// What one router of a PvD said about itself. It is kept as long as anything that it said holds.
@@ -73,6 +73,16 @@ impl From<&EncryptedDns> for EncryptedResolver {
     }
 }
 
+impl From<&dhcpv6::EncryptedResolver> for EncryptedResolver {
+    fn from(option: &dhcpv6::EncryptedResolver) -> Self {
+        Self {
+            service_priority: option.service_priority,
+            authentication_domain_name: option.authentication_domain_name.clone(),
+            endpoint: option.endpoint.clone(),
+        }
+    }
+}
+
 /// A route by way of a router, from its header or a Route Information Option.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct LearntRoute {
@@ -114,6 +124,11 @@ impl Pvd {
     /// A router asks hosts to get addresses by DHCPv6.
     pub fn is_managed(&self) -> bool {
         self.routers.values().any(|router| router.managed)
+    }
+
+    /// A router asks hosts to get other information by DHCPv6, or addresses and so that information too (RFC 4861 §4.2).
+    pub fn asks_for_dhcpv6(&self) -> bool {
+        self.routers.values().any(|router| router.managed || router.other_config)
     }
 
     /// Whether a route of this PvD leads to `prefix` by way of `gateway`, or on the link itself without one.
@@ -177,10 +192,10 @@ impl Pvd {
             .keys()
             .map(|key| key.1)
             .chain(self.routes.keys().map(|key| key.1))
-            .chain(self.dns_servers.iter().map(|fact| fact.said_by))
-            .chain(self.search_list.iter().map(|fact| fact.said_by))
-            .chain(self.pref64.iter().map(|fact| fact.said_by))
-            .chain(self.encrypted_dns.iter().map(|fact| fact.said_by))
+            .chain(self.dns_servers.iter().filter_map(|fact| fact.said_by.router()))
+            .chain(self.search_list.iter().filter_map(|fact| fact.said_by.router()))
+            .chain(self.pref64.iter().filter_map(|fact| fact.said_by.router()))
+            .chain(self.encrypted_dns.iter().filter_map(|fact| fact.said_by.router()))
             .collect();
         let before = self.routers.len();
         self.routers.retain(|address, router| router.default_until.is_some() || speakers.contains(address));

@@ -33,6 +33,19 @@ pub const PREF64_PER_PVD: usize = 8;
 /// Encrypted resolvers of one PvD, each up to 2,040 octets long (one option).
 pub const ENCRYPTED_DNS_PER_PVD: usize = 8;
 
+/// Time sources of one PvD by DHCPv6. ntpd and chrony use four to ten; more serve nobody.
+pub const NTP_SERVERS_PER_PVD: usize = 8;
+
+/// RDNSS Selection options of one PvD, each with a resolver and the domains it knows.
+pub const RDNSS_SELECTIONS_PER_PVD: usize = 8;
+
+/// Routes of one PvD by DHCPv6: a reply in one datagram of 1,280 octets has room for some 40.
+pub const DHCPV6_ROUTES_PER_PVD: usize = 64;
+
+/// Rows of a policy table by DHCPv6. RFC 6724 §2.1 has nine; a network adds some of its own. Each row can cut the tables, so that
+/// a server must not make them large.
+pub const POLICY_ROWS_PER_PVD: usize = 64;
+
 /// Links. Only the kernel makes them; a host with thousands of containers has as many veth interfaces.
 pub const LINKS: usize = 16_384;
 
@@ -109,7 +122,7 @@ macro_rules! refused_reasons {
 refused_reasons! {
     RouterNotLinkLocal, "router-not-link-local", "an advertisement whose source is not link-local (RFC 4861 §6.1.2)";
     OwnAdvertisement, "own-advertisement", "an advertisement of this host itself, which a raw socket hears too (accept_ra_from_local)";
-    LinkDown, "link-down", "an advertisement from a link that is down; the next one counts";
+    LinkDown, "link-down", "what routers or DHCPv6 servers say on a link that is down; the next word counts";
     Pvds, "pvds", "no place is left for another PvD";
     Routers, "routers", "the link has as many routers as are kept";
     ExplicitPvds, "explicit-pvds", "the link has as many named PvDs as are kept";
@@ -121,6 +134,14 @@ refused_reasons! {
     SearchNames, "search-names", "the PvD has as many search domains as are kept; the soonest to expire left";
     Pref64, "pref64", "the PvD has as many NAT64 prefixes as are kept";
     EncryptedDns, "encrypted-dns", "the PvD has as many encrypted resolvers as are kept";
+    NtpServers, "ntp-servers", "the PvD has as many time sources as are kept";
+    RdnssSelections, "rdnss-selections", "the PvD has as many RDNSS Selection options as are kept";
+    Dhcpv6Routes, "dhcpv6-routes", "the PvD has as many routes by DHCPv6 as are kept, or nobody may announce this one";
+    PolicyRows, "policy-rows", "an address selection policy of more rows than are kept: none of it is";
+    Leases, "leases", "the link has as many leases as are kept";
+    PvdIdentity, "pvd-identity", "a PvD container by DHCPv6 whose identity is no domain name";
+    Dhcpv6Unasked, "dhcpv6-unasked",
+        "DHCPv6 data that no advertisement asks for (M, O), and that the unnamed PvDs of the link have (RFC 8801 §3.4.1)";
     Links, "links", "the host has as many links as are kept";
     Addresses, "addresses", "the link or the host has as many addresses as are kept";
     DuplicateAddress, "duplicate-address", "the address is on another interface too; only one of them is a source";

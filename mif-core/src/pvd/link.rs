@@ -7,9 +7,9 @@ use std::{
 
 use super::{
     addresses::AddressId,
-    dhcpv6::Given,
+    dhcpv6::{self, Given, Homes},
     event::{Address, KernelRoute, Link, RouteProtocol},
-    key::PvdKey,
+    key::{PvdKey, PvdName},
     learnt::Pvd,
     ownership::Claims,
     routes::{DEFAULT_METRIC, DEFAULT_ROUTE, RouteId, RouteKind},
@@ -48,8 +48,10 @@ pub(super) struct LinkState {
     pub merge_ipv4: bool,
     /// Derived: the PvD that IPv4 belongs to, if it has anything.
     pub ipv4: Option<PvdKey>,
-    /// What DHCPv6 gave.
-    pub dhcpv6: Option<Given>,
+    /// What DHCPv6 gave. Most interfaces of a host with thousands (containers) have none.
+    pub dhcpv6: Option<Box<Given>>,
+    /// Derived: which PvDs have it.
+    pub dhcpv6_homes: Homes,
 }
 
 /// Kernel routes by what they mean.
@@ -118,6 +120,7 @@ impl LinkState {
             merge_ipv4: false,
             ipv4: None,
             dhcpv6: None,
+            dhcpv6_homes: Homes::default(),
         }
     }
 
@@ -143,7 +146,10 @@ impl LinkState {
 
     /// Whether a PvD of the interface has this router, or a route of the kernel leads there.
     pub fn is_next_hop(&self, address: &Ipv6Addr) -> bool {
+        let by_dhcpv6 =
+            || self.dhcpv6.iter().flat_map(|given| given.next_hops()).any(|next_hop| next_hop == *address);
         self.pvds.values().any(|pvd| pvd.routers.contains_key(address))
+            || by_dhcpv6()
             || self.routes.keys().any(|id| id.gateway == Some(*address))
     }
 
@@ -155,6 +161,19 @@ impl LinkState {
     /// Whether an implicit PvD stands on what the kernel learnt from a router that has not spoken to us yet.
     pub fn is_provisional(&self, router: &Ipv6Addr) -> bool {
         self.link.up && !self.heard.contains(router) && self.sorted.learnt.contains_key(router)
+    }
+
+    /// Whether all that the interface's own PvD has is what DHCPv6 gave.
+    pub fn is_own_by_dhcpv6(&self) -> bool {
+        let leased = |address: &Ipv6Addr| dhcpv6::holds(self, *address);
+        self.dhcpv6_homes.include(&self.own_key())
+            && self.sorted.administrator.is_empty()
+            && self.own.iter().all(leased)
+    }
+
+    /// Whether DHCPv6 said something of the PvD of this name.
+    pub fn names_by_dhcpv6(&self, name: &PvdName) -> bool {
+        self.dhcpv6.as_ref().is_some_and(|given| given.contained.contains_key(name))
     }
 
     /// Sorts one route anew, after it changed, and those whose meaning hangs on it.

@@ -4,6 +4,7 @@
 //! * [`set`]: the machine, `apply(event, now)` and `expire(now)`; [`change`]: what it answers.
 //! * [`key`]: what makes a PvD itself, and how people name it; [`selector`]: how views pick PvDs.
 //! * [`snapshot`]: everything known, for people and programs; [`world`]: what selection needs of it.
+//! * `dhcpv6`: what DHCPv6 gave, and to which PvDs it belongs.
 //! * [`limits`]: every cap, with its reason, and the counters of what was refused.
 //! * [`lifetime`]: the two-hour rule of RFC 4862.
 //!
@@ -44,7 +45,7 @@ mod testing;
 
 pub use change::{Change, What};
 pub use event::Event;
-pub use fact::Fact;
+pub use fact::{Fact, SaidBy};
 pub use find::FindError;
 pub use key::{PvdKey, PvdName};
 pub use learnt::{EncryptedResolver, PvdFlags, Router};

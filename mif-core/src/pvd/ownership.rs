@@ -13,6 +13,7 @@ use std::{
 use ipnet::Ipv6Net;
 
 use super::{
+    dhcpv6::{self, Share},
     event::Address,
     key::PvdKey,
     learnt::Pvd,
@@ -20,7 +21,7 @@ use super::{
     prefix::Prefix,
     routes::{DEFAULT_ROUTE, RouteId, is_candidate},
 };
-use crate::{family::Family, time::Time, wire::RouterPreference};
+use crate::{family::Family, select::world::NextHop, time::Time, wire::RouterPreference};
 
 /// Which PvDs of an interface account for which prefixes.
 #[derive(Debug, Default)]
@@ -53,19 +54,21 @@ impl Claims {
 
 /// The PvDs made by routers that own an address.
 fn network_owners<'a>(link: &'a LinkState, address: &Address) -> Vec<&'a PvdKey> {
-    if let Some((_, keys)) = link.claims.longest(address.address) {
-        return keys.iter().collect();
+    if !dhcpv6::is_leased(link, address) {
+        if let Some((_, keys)) = link.claims.longest(address.address) {
+            return keys.iter().collect();
+        }
+        if address.permanent {
+            return Vec::new();
+        }
     }
-    if address.permanent {
-        return Vec::new();
-    }
-    // Of no announced prefix, as DHCPv6 gives it: of all implicit PvDs of the interface (RFC 8801 §3.4.1). Without
-    // any, of the explicit ones that asked for DHCPv6: it is theirs rather than nobody's.
-    let of = |wanted: fn(&PvdKey, &Pvd) -> bool| -> Vec<&'a PvdKey> {
-        link.pvds.iter().filter(|(key, pvd)| wanted(key, pvd)).map(|(key, _)| key).collect()
-    };
-    let implicit = of(|key, _| key.is_implicit());
-    if implicit.is_empty() { of(|key, pvd| key.is_explicit() && pvd.is_managed()) } else { implicit }
+    // Of no announced prefix it looks like a lease.
+    dhcpv6::of_address(link, address.address)
+}
+
+/// Whether the administrator has set an address. A lease without an end looks so to the kernel, too.
+pub(super) fn is_by_hand(link: &LinkState, address: &Address) -> bool {
+    address.permanent && !dhcpv6::holds(link, address.address)
 }
 
 /// Whether an address can be a source on this interface.
@@ -78,7 +81,7 @@ pub(super) fn is_source(link: &LinkState, address: &Address, now: Time) -> bool 
 pub(super) fn is_own(link: &LinkState, address: &Address, now: Time) -> bool {
     is_source(link, address, now)
         && Family::of(address.address) == Family::Ipv6
-        && ((address.permanent && !link.sorted.administrator.is_empty())
+        && ((is_by_hand(link, address) && !link.sorted.administrator.is_empty())
             || network_owners(link, address).is_empty())
 }
 
@@ -129,6 +132,12 @@ impl Standing {
                 .filter(|id| !id.refuses)
                 .filter_map(|id| Some(&link.routes.get(id)?.0))
         };
+        let share = Share::of(link, key);
+        let by_dhcpv6 =
+            share.options.iter().flat_map(|options| &options.routes).filter_map(|(route, said)| {
+                let (DEFAULT_ROUTE, NextHop::Router(router)) = route else { return None };
+                (!said.valid_until.passed(now)).then(|| at(router, Some(said.preference)))
+            });
         match key {
             PvdKey::Interface { .. } => defaults(&link.sorted.administrator)
                 .map(|route| Self {
@@ -137,11 +146,13 @@ impl Standing {
                     administrator: true,
                     preference: route.preference,
                 })
+                .chain(by_dhcpv6)
                 .max()
                 .unwrap_or(nothing),
             PvdKey::Implicit { router, .. } if pvd.is_silent() => {
                 let ids = link.sorted.learnt.get(router);
-                at(router, ids.and_then(|ids| defaults(ids).map(|route| route.preference).max()))
+                let known = at(router, ids.and_then(|ids| defaults(ids).map(|route| route.preference).max()));
+                by_dhcpv6.chain([known]).max().unwrap_or(nothing)
             }
             _ => pvd
                 .routers
@@ -151,6 +162,7 @@ impl Standing {
                     let live = route.filter(|route| !route.valid_until.passed(now));
                     at(router, live.map(|route| route.preference))
                 })
+                .chain(by_dhcpv6)
                 .max()
                 .unwrap_or(nothing),
         }

@@ -100,7 +100,7 @@ impl PvdSet {
                 self.on_neighbour(ifindex, address, reachable, journal_ref);
             }
             Event::Dhcpv6 { ifindex, server, configuration } => {
-                self.on_dhcpv6(ifindex, server, configuration, now, journal_ref);
+                self.on_dhcpv6(ifindex, server, &configuration, now, journal_ref);
             }
             Event::Dhcpv6Gone { ifindex } => self.on_dhcpv6_gone(ifindex, now, journal_ref),
             Event::ResyncBegin => {
@@ -386,6 +386,10 @@ impl PvdSet {
                 Timer::Address(ifindex, address) => {
                     self.outdate_address(ifindex, address);
                     self.on_address_aged(ifindex, address, now, journal);
+                }
+                Timer::Dhcpv6(ifindex) => {
+                    self.stale.links.insert(ifindex);
+                    self.on_dhcpv6_aged(ifindex, now, journal);
                 }
                 Timer::Route(ifindex, id) => {
                     self.stale.links.insert(ifindex);

@@ -6,7 +6,7 @@ use super::{
     change::{Journal, What},
     key::PvdKey,
     learnt::Pvd,
-    limits::{ROUTERS_PER_LINK, RefusedReason},
+    limits::{EXPLICIT_PVDS_PER_LINK, ROUTERS_PER_LINK, RefusedReason},
     ownership::{self, Claims},
     routes::RouteId,
     set::PvdSet,
@@ -63,6 +63,7 @@ impl PvdSet {
                 self.settle_addresses(ifindex, now);
             }
         }
+        self.settle_dhcpv6(ifindex, now, journal);
         self.settle_own_pvd(ifindex, now, journal);
         self.settle_ipv4(ifindex, now, journal);
     }
@@ -70,14 +71,30 @@ impl PvdSet {
     fn settle_network_pvds(&mut self, ifindex: u32, now: Time, journal: &mut Journal) {
         let Some(link) = self.links.get(&ifindex) else { return };
         let silent = |(key, pvd): (&PvdKey, &Pvd)| {
-            let provisional = matches!(key, PvdKey::Implicit { router, .. } if link.is_provisional(router));
-            (key.is_network() && pvd.is_silent() && !provisional).then(|| key.clone())
+            let known = match key {
+                PvdKey::Implicit { router, .. } => link.is_provisional(router),
+                PvdKey::Explicit { name, .. } => link.names_by_dhcpv6(name),
+                PvdKey::Interface { .. } | PvdKey::Ipv4 { .. } => true,
+            };
+            (pvd.is_silent() && !known).then(|| key.clone())
         };
         let ended: Vec<_> = link.pvds.iter().filter_map(silent).collect();
         let awaited: Vec<_> =
             link.sorted.learnt.keys().filter(|router| link.is_provisional(router)).copied().collect();
+        let explicit = link.pvds.keys().filter(|key| key.is_explicit()).count();
+        let named = link.dhcpv6.iter().flat_map(|given| given.contained.keys());
+        let named: Vec<_> = named
+            .map(|name| PvdKey::Explicit { ifindex, name: name.clone() })
+            .filter(|key| !link.pvds.contains_key(key))
+            .collect();
+        let room = EXPLICIT_PVDS_PER_LINK
+            .saturating_sub(explicit - ended.iter().filter(|key| key.is_explicit()).count());
         for key in ended {
             self.remove_pvd(&key, journal);
+        }
+        self.refused.add(RefusedReason::ExplicitPvds, named.len().saturating_sub(room));
+        for key in named.into_iter().take(room) {
+            self.place(key, Pvd::default(), now, journal);
         }
         for router in awaited {
             if self.settle_provisional(ifindex, router, now, journal).refused {
@@ -125,7 +142,8 @@ impl PvdSet {
     fn settle_own_pvd(&mut self, ifindex: u32, now: Time, journal: &mut Journal) {
         let Some(link) = self.links.get(&ifindex) else { return };
         let key = link.own_key();
-        let wanted = !link.own.is_empty() || !link.sorted.administrator.is_empty();
+        let given = link.dhcpv6_homes.include(&key);
+        let wanted = given || !link.own.is_empty() || !link.sorted.administrator.is_empty();
         match (wanted, link.pvds.contains_key(&key)) {
             (true, false) => {
                 self.place(key, Pvd::default(), now, journal);

@@ -1,12 +1,14 @@
 //! Everything that is known of the PvDs, for people and programs.
 
-use std::{fmt, net::Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use ipnet::Ipv6Net;
 use mif_common::abi::PvdIndex;
 use serde::{Deserialize, Serialize};
 
+pub use super::fact::SaidBy;
 use super::{
+    dhcpv6::{Options, Share},
     fact::Fact,
     key::PvdKey,
     learnt::{EncryptedResolver, Router},
@@ -16,29 +18,14 @@ use super::{
     world::{Portrait, Preferences},
 };
 use crate::{
+    dhcpv6::HeldLease,
     select::world::{self, Origin, Route, Source},
     time::{Deadline, Time},
-    wire::DomainName,
+    wire::{
+        DomainName,
+        dhcpv6::{AddressSelection, NtpServer, RdnssSelection},
+    },
 };
-
-/// Who said something.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SaidBy {
-    /// The router of this address, in an advertisement.
-    Router(Ipv6Addr),
-    /// The kernel, and so whoever configured it.
-    Kernel,
-}
-
-impl fmt::Display for SaidBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Router(router) => router.fmt(f),
-            Self::Kernel => f.write_str("kernel"),
-        }
-    }
-}
 
 /// A PvD, complete.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
@@ -67,10 +54,20 @@ pub struct PvdSnapshot {
     pub sources: Vec<Source>,
     /// Its routes, on-link prefixes included.
     pub routes: Vec<RouteSnapshot>,
-    /// DNS servers in order of preference (RFC 8106).
+    /// Leases by DHCPv6: addresses (128 bits) and delegated prefixes.
+    pub leases: Vec<LeaseSnapshot>,
+    /// DNS servers in order of preference: DHCPv6's before routers' (RFC 8106 §5.3.1). One that both name stands twice.
     pub dns_servers: Vec<Fact<Ipv6Addr>>,
-    /// Search domains in order of preference (RFC 8106).
+    /// Search domains in order of preference, as above.
     pub search_list: Vec<Fact<DomainName>>,
+    /// Resolvers and the domains they know (RFC 6731).
+    pub rdnss_selection: Vec<Fact<RdnssSelection>>,
+    /// Time sources (RFC 5908).
+    pub ntp_servers: Vec<Fact<NtpServer>>,
+    /// The captive portal's API by DHCPv6; what routers say of it stands with them.
+    pub dhcpv6_portal: Option<Fact<String>>,
+    /// The address selection policy (RFC 7078).
+    pub address_selection: Option<Fact<AddressSelection>>,
     /// NAT64 prefixes (RFC 8781).
     pub pref64: Vec<Fact<Ipv6Net>>,
     /// Encrypted resolvers, the preferred first (RFC 9463).
@@ -89,6 +86,16 @@ pub struct RouterSnapshot {
     /// What it said about itself.
     #[serde(flatten)]
     pub said: Router,
+}
+
+/// A lease of a PvD.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct LeaseSnapshot {
+    /// Who gave it.
+    pub said_by: SaidBy,
+    /// The lease.
+    #[serde(flatten)]
+    pub lease: HeldLease,
 }
 
 /// A prefix of a PvD.
@@ -117,8 +124,12 @@ impl PvdSnapshot {
     fn of(link: &LinkState, portrait: Portrait<'_>) -> Self {
         let Portrait { key, pvd, .. } = portrait;
         let (origin, valid_until) = (portrait.origin(), portrait.valid_until());
-        let mut encrypted_dns: Vec<_> = pvd.encrypted_dns.iter().cloned().collect();
+        let given = ByDhcpv6::of(&portrait.share);
+        let mut encrypted_dns = given.all(|options| &options.encrypted_dns);
+        encrypted_dns.extend(pvd.encrypted_dns.iter().cloned());
         encrypted_dns.sort_by_key(|fact| fact.value.service_priority);
+        let dns_servers = given.all(|options| &options.dns_servers);
+        let search_list = given.all(|options| &options.search_list);
         Self {
             index: pvd.index,
             id: link.id(key),
@@ -127,7 +138,7 @@ impl PvdSnapshot {
             ifindex: key.ifindex(),
             up: link.link.up,
             origin,
-            provisional: key.is_network() && pvd.is_silent(),
+            provisional: key.is_implicit() && pvd.is_silent(),
             routers: pvd
                 .routers
                 .iter()
@@ -152,8 +163,13 @@ impl PvdSnapshot {
                 .into_iter()
                 .map(|(route, said_by)| RouteSnapshot { said_by, route })
                 .collect(),
-            dns_servers: pvd.dns_servers.iter().cloned().collect(),
-            search_list: pvd.search_list.iter().cloned().collect(),
+            leases: given.leases(),
+            dns_servers: dns_servers.into_iter().chain(pvd.dns_servers.iter().cloned()).collect(),
+            search_list: search_list.into_iter().chain(pvd.search_list.iter().cloned()).collect(),
+            rdnss_selection: given.all(|options| &options.rdnss_selection),
+            ntp_servers: given.all(|options| &options.ntp_servers),
+            dhcpv6_portal: given.all(|options| &options.captive_portal).into_iter().next(),
+            address_selection: given.address_selection(),
             pref64: pvd.pref64.iter().cloned().collect(),
             encrypted_dns,
             valid_until,
@@ -182,10 +198,56 @@ impl PvdSnapshot {
         self.routers.iter().filter_map(|router| Some((router.said.mtu?, router.address))).min()
     }
 
-    /// The captive portal's API and the router that announced it; of several the one with the lowest address.
+    /// The captive portal's API and who announced it: DHCPv6 (RFC 8910 §3), else of several routers the one with the lowest
+    /// address.
     #[must_use]
-    pub fn captive_portal(&self) -> Option<(&str, Ipv6Addr)> {
-        self.routers.iter().find_map(|router| Some((router.said.captive_portal.as_deref()?, router.address)))
+    pub fn captive_portal(&self) -> Option<(&str, SaidBy)> {
+        let announced = || {
+            self.routers.iter().find_map(|router| {
+                Some((router.said.captive_portal.as_deref()?, SaidBy::Router(router.address)))
+            })
+        };
+        let given = self.dhcpv6_portal.as_ref().map(|fact| (fact.value.as_str(), fact.said_by));
+        given.or_else(announced)
+    }
+}
+
+/// What a PvD has by DHCPv6, as facts.
+struct ByDhcpv6<'a> {
+    said_by: SaidBy,
+    share: &'a Share<'a>,
+}
+
+impl<'a> ByDhcpv6<'a> {
+    fn of(share: &'a Share<'a>) -> Self {
+        Self { said_by: SaidBy::Dhcpv6(share.server.unwrap_or(Ipv6Addr::UNSPECIFIED)), share }
+    }
+
+    /// All of one kind; the same thing said twice is one fact.
+    fn all<T: Clone + PartialEq + 'a, L: 'a>(&self, list: impl Fn(&'a Options) -> &'a L) -> Vec<Fact<T>>
+    where
+        &'a L: IntoIterator<Item = &'a T>,
+    {
+        let mut facts: Vec<Fact<T>> = Vec::new();
+        for options in &self.share.options {
+            for value in list(options) {
+                if !facts.iter().any(|fact| fact.value == *value) {
+                    let (said_by, valid_until) = (self.said_by, options.valid_until);
+                    facts.push(Fact { value: value.clone(), said_by, valid_until });
+                }
+            }
+        }
+        facts
+    }
+
+    fn leases(&self) -> Vec<LeaseSnapshot> {
+        let said_by = self.said_by;
+        self.share.leases.iter().map(|lease| LeaseSnapshot { said_by, lease: **lease }).collect()
+    }
+
+    fn address_selection(&self) -> Option<Fact<AddressSelection>> {
+        let (policy, valid_until) = self.share.policy()?;
+        Some(Fact { value: policy.clone(), said_by: self.said_by, valid_until })
     }
 }
 

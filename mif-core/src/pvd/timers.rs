@@ -19,6 +19,8 @@ pub(super) enum Timer {
     Address(u32, Ipv6Addr),
     /// The end of a kernel route of an interface.
     Route(u32, RouteId),
+    /// The end of something that DHCPv6 gave an interface.
+    Dhcpv6(u32),
 }
 
 /// One deadline a timer, the earliest first. Every operation costs the logarithm of their number.

@@ -8,14 +8,15 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    dhcpv6::Share,
     event::{Address, KernelRoute, RouteProtocol},
+    fact::SaidBy,
     key::PvdKey,
     learnt::Pvd,
     link::LinkState,
     ownership::{self, Standing},
     routes::{RouteId, is_exempt},
     set::PvdSet,
-    snapshot::SaidBy,
 };
 use crate::{
     family::{Family, IPV4},
@@ -42,7 +43,9 @@ pub(super) struct Portrait<'a> {
     pub pvd: &'a Pvd,
     pub sources: Vec<Source>,
     pub routes: Vec<(Route, SaidBy)>,
-    /// Its IPv4 is of a lease.
+    /// What it has by DHCPv6.
+    pub share: Share<'a>,
+    /// What it has beside that of routers is of leases.
     leased: bool,
 }
 
@@ -51,7 +54,8 @@ impl Portrait<'_> {
     pub fn valid_until(&self) -> Deadline {
         let sources = self.sources.iter().map(|source| source.valid_until);
         let routes = self.routes.iter().map(|(route, _)| route.valid_until);
-        sources.chain(routes).chain(self.pvd.last_deadline()).max().unwrap_or(Deadline::NEVER)
+        let said = self.pvd.last_deadline().into_iter().chain(self.share.last_deadline());
+        sources.chain(routes).chain(said).max().unwrap_or(Deadline::NEVER)
     }
 
     /// Who configures it.
@@ -152,14 +156,20 @@ impl PvdSet {
             .pvds
             .iter()
             .map(|(key, pvd)| {
-                let leased = matches!(key, PvdKey::Ipv4 { .. }) && is_leased(link, now);
-                (key, Portrait { key, pvd, sources: Vec::new(), routes: Vec::new(), leased })
+                let leased = match key {
+                    PvdKey::Ipv4 { .. } => is_ipv4_leased(link, now),
+                    PvdKey::Interface { .. } => link.is_own_by_dhcpv6(),
+                    PvdKey::Explicit { .. } | PvdKey::Implicit { .. } => false,
+                };
+                let share = Share::of(link, key);
+                (key, Portrait { key, pvd, sources: Vec::new(), routes: Vec::new(), share, leased })
             })
             .collect();
         if link.link.up {
             builder.sources(&mut portraits);
             for portrait in portraits.values_mut() {
                 builder.learnt_routes(portrait);
+                builder.given_routes(portrait);
                 builder.kernel_routes(portrait);
                 builder.kernel_prefixes(portrait);
             }
@@ -284,6 +294,34 @@ impl<'a> Builder<'a> {
             let route =
                 Route { valid_until, ..self.on_link(prefix, Origin::Network, self.link.metric(None)) };
             portrait.routes.push((route, SaidBy::Router(router)));
+        }
+    }
+
+    /// What DHCPv6 gave. A route that a router announced as well is its: it says so again before it ends.
+    fn given_routes(&self, portrait: &mut Portrait<'_>) {
+        let Some(server) = portrait.share.server else { return };
+        let all = portrait.share.options.iter().flat_map(|options| &options.routes);
+        for ((prefix, next_hop), said) in all.filter(|(_, said)| !said.valid_until.passed(self.now)) {
+            let alike = |route: &Route| (route.prefix, route.next_hop) == (*prefix, *next_hop);
+            if portrait.routes.iter().any(|(route, _)| alike(route)) {
+                continue;
+            }
+            let router = match next_hop {
+                NextHop::Router(router) => Some(*router),
+                NextHop::OnLink => None,
+            };
+            let route = Route {
+                prefix: *prefix,
+                next_hop: *next_hop,
+                preference: said.preference,
+                metric: self.metric(self.link.metric(router)),
+                reachable: router.is_none_or(|router| self.link.is_reachable(&router)),
+                origin: Origin::Network,
+                kernel_decides: false,
+                preferred_source: None,
+                valid_until: said.valid_until,
+            };
+            portrait.routes.push((route, SaidBy::Dhcpv6(server)));
         }
     }
 
@@ -417,7 +455,7 @@ fn is_ipv6_learnt(origin: Origin, route: &KernelRoute) -> bool {
 }
 
 /// Whether the interface has an IPv4 address that nobody set by hand, or a route that DHCP brought.
-fn is_leased(link: &LinkState, now: Time) -> bool {
+fn is_ipv4_leased(link: &LinkState, now: Time) -> bool {
     let mut addresses = link.addresses.range(IPV4.network()..=IPV4.broadcast());
     let mut routes = link.sorted.ipv4.iter().filter_map(|id| link.routes.get(id));
     addresses.any(|(_, (address, _))| !address.permanent && ownership::is_source(link, address, now))

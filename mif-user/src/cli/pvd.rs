@@ -30,8 +30,10 @@ mod details;
 
 JSON: an array of objects, for one PvD the object alone: index, id, interface, ifindex, kind (explicit,
 implicit, interface, ipv4, the words that --pvd kind=... takes), up, valid_seconds (null: for ever), facts. facts holds what was said and by
-whom: routers, prefixes, sources, routes, dns_servers, search_list, pref64, encrypted_dns, with deadlines
-in boot-time nanoseconds (18446744073709551615: for ever); it is null where the state file is missing.
+whom ({\"router\": ADDRESS}, {\"dhcpv6\": ADDRESS} of the server, or \"kernel\"): routers, prefixes, sources, routes, leases,
+dns_servers, search_list, pref64, encrypted_dns, rdnss_selection, ntp_servers, dhcpv6_portal,
+address_selection, with deadlines in boot-time nanoseconds (18446744073709551615: for ever); it is null
+where the state file is missing.
 
 Examples:
   mif pvd

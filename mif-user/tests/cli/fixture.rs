@@ -356,10 +356,15 @@ fn snapshot(index: u32, router: &str, source: &str) -> PvdSnapshot {
                 valid_until: Deadline::at(Time(later())),
             },
         }],
+        leases: vec![],
         dns_servers: vec![],
         search_list: vec![],
         pref64: vec![],
         encrypted_dns: vec![],
+        rdnss_selection: vec![],
+        ntp_servers: vec![],
+        dhcpv6_portal: None,
+        address_selection: None,
         valid_until: Deadline::at(Time(later())),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    pvd::SaidBy,
     pvd::event::{Event, Link},
     pvd::testing::{Host, header, ip, link, name, net, pio, prefixes, pvd, ra, rio, route_text, says, until},
     wire::{DnsSearchList, EncryptedDns, Pref64, RecursiveDnsServers},
@@ -211,7 +212,7 @@ fn portal_lives_as_long_as_its_router() {
     let portal = NdOption::CaptivePortal("https://cap.example/api".into());
     assert_eq!(host.tell(says(2, R, ra(0, vec![portal.clone()]))), [""; 0], "nothing of it would ever end");
     host.tell(says(2, R, ra(60, vec![portal])));
-    assert_eq!(host.pvd(ID).captive_portal(), Some(("https://cap.example/api", ip(R))));
+    assert_eq!(host.pvd(ID).captive_portal(), Some(("https://cap.example/api", SaidBy::Router(ip(R)))));
     assert_eq!(host.wait(60), ["PvD 1 eth2/fe80::1 removed"]);
     assert_eq!(host.set.next_deadline(), None);
 }

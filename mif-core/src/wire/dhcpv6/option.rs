@@ -49,6 +49,8 @@ pub mod code {
     pub const IA_PD: u16 = 25;
     /// RFC 8415 §21.22, in an IA_PD.
     pub const IA_PREFIX: u16 = 26;
+    /// RFC 4075 §4, which NTP_SERVER has replaced (RFC 5908 §7).
+    pub const SNTP_SERVERS: u16 = 31;
     /// RFC 8415 §21.23
     pub const INFORMATION_REFRESH_TIME: u16 = 32;
     /// RFC 5908 §4
@@ -116,6 +118,8 @@ pub enum DhcpOption {
     DnsServers(Vec<Ipv6Addr>),
     /// At least one, in the order of use.
     DomainSearchList(Vec<DomainName>),
+    /// At least one time source, in the order of preference.
+    SntpServers(Vec<Ipv6Addr>),
     /// Seconds, `u32::MAX` for ever.
     InformationRefreshTime(u32),
     /// A time source.
@@ -233,6 +237,7 @@ fn flat(code: u16, data: &[u8], codes: &DraftCodes) -> Result<DhcpOption, Option
         code::RECONFIGURE_ACCEPT => exactly::<0>(data, "0").map(|_| DhcpOption::ReconfigureAccept)?,
         code::DNS_SERVERS => DhcpOption::DnsServers(servers(data)?),
         code::DOMAIN_SEARCH_LIST => DhcpOption::DomainSearchList(names(data)?),
+        code::SNTP_SERVERS => DhcpOption::SntpServers(servers(data)?),
         code::INFORMATION_REFRESH_TIME => DhcpOption::InformationRefreshTime(seconds(data)?),
         code::RDNSS_SELECTION => DhcpOption::RdnssSelection(RdnssSelection::parse(data)?),
         code::SOL_MAX_RT => DhcpOption::SolMaxRt(seconds(data)?),
@@ -314,6 +319,7 @@ impl DhcpOption {
             Self::ReconfigureAccept => code::RECONFIGURE_ACCEPT,
             Self::DnsServers(_) => code::DNS_SERVERS,
             Self::DomainSearchList(_) => code::DOMAIN_SEARCH_LIST,
+            Self::SntpServers(_) => code::SNTP_SERVERS,
             Self::InformationRefreshTime(_) => code::INFORMATION_REFRESH_TIME,
             Self::NtpServer(_) => code::NTP_SERVER,
             Self::RdnssSelection(_) => code::RDNSS_SELECTION,
@@ -348,7 +354,9 @@ impl DhcpOption {
             Self::ElapsedTime(hundredths) => out.extend_from_slice(&hundredths.to_be_bytes()),
             Self::StatusCode(status) => status.emit(out),
             Self::RapidCommit | Self::ReconfigureAccept => {}
-            Self::DnsServers(servers) => out.extend(servers.iter().flat_map(Ipv6Addr::octets)),
+            Self::DnsServers(servers) | Self::SntpServers(servers) => {
+                out.extend(servers.iter().flat_map(Ipv6Addr::octets))
+            }
             Self::DomainSearchList(names) => names.iter().for_each(|name| name.emit(out)),
             Self::InformationRefreshTime(seconds) | Self::SolMaxRt(seconds) | Self::InfMaxRt(seconds) => {
                 out.extend_from_slice(&seconds.to_be_bytes());

@@ -6,11 +6,14 @@ use mif_core::{
     family::{shown, shown_net},
     pvd::{
         Fact,
-        snapshot::{PrefixSnapshot, PvdSnapshot, RouteSnapshot, RouterSnapshot},
+        snapshot::{LeaseSnapshot, PrefixSnapshot, PvdSnapshot, RouteSnapshot, RouterSnapshot},
     },
     select::world::{AddressState, NextHop, Origin, Source},
     time::{Deadline, Time},
-    wire::RouterPreference,
+    wire::{
+        RouterPreference,
+        dhcpv6::{NtpServer, RdnssSelection},
+    },
 };
 use serde::{Serialize, Serializer};
 
@@ -92,12 +95,43 @@ impl Details {
             &facts.routes,
             |table, route| table.row(self.route(route)),
         )?;
+        section(f, Table::new(["LEASE", "SAID BY", "PREFERRED", "VALID"]), &facts.leases, |table, held| {
+            table.row(self.lease(held))
+        })?;
         self.facts(f, "DNS SERVER", &facts.dns_servers, ToString::to_string)?;
         self.facts(f, "SEARCH DOMAIN", &facts.search_list, ToString::to_string)?;
         self.facts(f, "NAT64 PREFIX", &facts.pref64, ToString::to_string)?;
         self.facts(f, "ENCRYPTED RESOLVER", &facts.encrypted_dns, |resolver| {
             resolver.authentication_domain_name.to_string()
+        })?;
+        self.facts(f, "RESOLVER BY DOMAIN", &facts.rdnss_selection, rdnss_selection)?;
+        self.facts(f, "TIME SOURCE", &facts.ntp_servers, ntp_server)?;
+        self.facts(f, "ADDRESS SELECTION", facts.address_selection.as_slice(), |policy| {
+            let preference = if policy.privacy_preference { "temporary" } else { "public" };
+            match policy.rows.len() {
+                0 => format!("no table, {preference} addresses preferred"),
+                rows => format!("table of {rows} rows, {preference} addresses preferred"),
+            }
+        })?;
+        let rows = facts.address_selection.iter().flat_map(|policy| &policy.value.rows).collect::<Vec<_>>();
+        section(f, Table::new(["POLICY PREFIX", "PRECEDENCE", "LABEL"]), &rows, |table, row| {
+            table.row([
+                shown_net(row.prefix).to_string().into(),
+                u32::from(row.precedence).into(),
+                u32::from(row.label).into(),
+            ]);
         })
+    }
+
+    fn lease(&self, held: &LeaseSnapshot) -> [Cell; 4] {
+        let lease = &held.lease;
+        let what = lease.address().map_or_else(|| lease.prefix.to_string(), |address| address.to_string());
+        [
+            what.into(),
+            held.said_by.to_string().into(),
+            self.valid(lease.preferred_until),
+            self.valid(lease.valid_until),
+        ]
     }
 
     fn router(&self, router: &RouterSnapshot) -> [Cell; 4] {
@@ -172,7 +206,11 @@ impl Details {
         text: impl Fn(&T) -> String,
     ) -> fmt::Result {
         section(f, Table::new([heading, "SAID BY", "VALID"]), facts, |table, fact| {
-            table.row([text(&fact.value).into(), fact.said_by.into(), self.valid(fact.valid_until)]);
+            table.row([
+                text(&fact.value).into(),
+                fact.said_by.to_string().into(),
+                self.valid(fact.valid_until),
+            ]);
         })
     }
 
@@ -204,6 +242,92 @@ const fn preference(preference: RouterPreference) -> &'static str {
     }
 }
 
+fn rdnss_selection(selection: &RdnssSelection) -> String {
+    let domains = selection.domains.iter().map(ToString::to_string);
+    let known: Vec<String> = selection.default.then(|| ".".to_owned()).into_iter().chain(domains).collect();
+    format!("{} ({}): {}", selection.server, preference(selection.preference), known.join(" "))
+}
+
+fn ntp_server(server: &NtpServer) -> String {
+    match server {
+        NtpServer::Address(address) => address.to_string(),
+        NtpServer::Multicast(group) => format!("{group} (multicast)"),
+        NtpServer::Name(name) => name.to_string(),
+    }
+}
+
 fn yes_or_no(yes: bool) -> Cell {
     if yes { "yes".into() } else { "no".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use mif_core::{
+        dhcpv6::{Configuration, HeldLease},
+        pvd::{Event, Limits, Preferences, PvdSet, event::Link},
+        wire::dhcpv6::{AddressSelection, DhcpOption, PolicyRow},
+    };
+
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time(seconds * 1_000_000_000)
+    }
+
+    fn lease(prefix: &str) -> HeldLease {
+        let (preferred_until, valid_until) = (Deadline::at(at(300)), Deadline::at(at(600)));
+        HeldLease { prefix: prefix.parse().expect("a literal"), preferred_until, valid_until }
+    }
+
+    /// Who said this, and until when.
+    #[test]
+    fn what_dhcpv6_gave() {
+        let ip = |text: &str| -> Ipv6Addr { text.parse().expect("a literal") };
+        let mut set = PvdSet::new(Limits::default());
+        set.apply(
+            Event::Link(Link { ifindex: 2, name: "eth0".into(), up: true, loopback: false, mtu: 1500 }),
+            at(0),
+        );
+        let row = PolicyRow { prefix: "::ffff:0:0/96".parse().expect("a literal"), precedence: 35, label: 4 };
+        let configuration = Configuration {
+            leases: vec![lease("2001:db8::5/128"), lease("2001:db8:d000::/56")],
+            options: vec![
+                DhcpOption::DnsServers(vec![ip("2001:db8::53")]),
+                DhcpOption::AddressSelection(AddressSelection {
+                    rows: vec![row],
+                    ..AddressSelection::default()
+                }),
+            ],
+            received: Some(at(0)),
+            ..Configuration::default()
+        };
+        set.apply(Event::Dhcpv6 { ifindex: 2, server: ip("fe80::547"), configuration }, at(0));
+        let facts = set.snapshot(at(60), &Preferences::default()).remove(0);
+        let row = Row {
+            index: facts.index,
+            id: facts.id.clone(),
+            interface: None,
+            ifindex: 2,
+            kind: "interface",
+            up: Some(true),
+            valid_seconds: None,
+            facts: Some(facts),
+            valid: String::new(),
+        };
+        let json = serde_json::to_value(&row).expect("plain data");
+        let text = Details { row, now: at(60) }.to_string();
+        for line in [
+            "2001:db8::5         DHCPv6 fe80::547  4m         9m",
+            "2001:db8:d000::/56  DHCPv6 fe80::547  4m         9m",
+            "2001:db8::53  DHCPv6 fe80::547  9m",
+            "table of 1 rows, public addresses preferred  DHCPv6 fe80::547  9m",
+            "0.0.0.0/0      35          4",
+        ] {
+            assert!(text.lines().any(|said| said.trim_end() == line), "no {line:?} in\n{text}");
+        }
+        assert_eq!(json["facts"]["leases"][0]["said_by"]["dhcpv6"], "fe80::547");
+        assert_eq!(json["facts"]["dns_servers"][0]["valid_until"], 600_000_000_000_u64);
+    }
 }
