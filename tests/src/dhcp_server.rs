@@ -26,6 +26,8 @@ use crate::{
 };
 
 mod config;
+pub mod embedded;
+pub mod scene;
 
 /// Which program.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -194,7 +196,7 @@ impl Program {
     const fn says_when_ready(self) -> &'static str {
         match self {
             Self::Kea => "DHCP6_STARTED",
-            Self::Dnsmasq => "DHCPv6, sockets bound",
+            Self::Dnsmasq => "sockets bound",
             Self::IscDhcpd => "Server starting service",
         }
     }

@@ -75,9 +75,9 @@ fn kea(folder: &Path, interface: &str, offer: &Offer) -> serde_json::Value {
         "name": "dns-servers",
         "data": offer.dns_servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     })];
-    options.extend(
-        offer.preference.map(|preference| json!({ "name": "preference", "data": preference.to_string() })),
-    );
+    options.extend(offer.preference.map(
+        |preference| json!({ "name": "preference", "data": preference.to_string(), "always-send": true }),
+    ));
     options.extend(
         offer.options.iter().map(|(code, data)| json!({ "code": code, "csv-format": false, "data": data })),
     );
@@ -111,7 +111,7 @@ fn kea(folder: &Path, interface: &str, offer: &Offer) -> serde_json::Value {
         "loggers": [{
             "name": "kea-dhcp6",
             "severity": "DEBUG",
-            "debuglevel": 40,
+            "debuglevel": 55,
             "output_options": [{ "output": "stdout" }],
         }],
     }})
