@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     control,
+    daemon::dhcpv6::kept,
     kernel::{attach, pins},
     lock,
     state::State,
@@ -23,9 +24,11 @@ use crate::{
 
 mod own;
 
-/// What the daemon leaves in its state directory, beside the state file and the socket: policies, and the last Router
-/// Advertisements.
-const STATE_FILES: [&str; 5] = [
+/// What the daemon leaves in its state directory, beside the state file, the socket and the directory of leases: policies, the last
+/// Router Advertisements, and the DUID.
+const STATE_FILES: [&str; 7] = [
+    "duid.json",
+    "duid.json.bad",
     "policies.json",
     "advertisements.json",
     "state.json.bad",
@@ -74,6 +77,11 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         if remove_file(&file)? {
             done.push(file.display().to_string());
         }
+    }
+    let leases = kept::directory(&global.state_dir());
+    if leases.exists() {
+        fs::remove_dir_all(&leases).with_context(|| format!("cannot remove {}", leases.display()))?;
+        done.push(leases.display().to_string());
     }
     lock.remove().with_context(|| format!("cannot remove {}", lock::path(&global.state_dir()).display()))?;
     if !existed || is_empty(&global.state_dir()) {

@@ -48,6 +48,12 @@ struct File {
     kept: Kept,
 }
 
+/// Where they are in a state directory.
+#[must_use]
+pub fn directory(state_dir: &Path) -> PathBuf {
+    state_dir.join("dhcpv6")
+}
+
 /// The files of a state directory.
 #[derive(Clone, Debug)]
 pub struct Keeping {
@@ -61,7 +67,7 @@ impl Keeping {
     #[must_use]
     pub fn new(state_dir: &Path, duid: &[u8]) -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Self { directory: state_dir.join("dhcpv6"), duid: to_hex(duid), boot: boot.trim().to_owned() }
+        Self { directory: directory(state_dir), duid: to_hex(duid), boot: boot.trim().to_owned() }
     }
 
     /// What was kept of an interface, and whether that was since the host started. What is not ours is kept aside, and the last value

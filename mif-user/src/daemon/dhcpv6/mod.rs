@@ -29,7 +29,7 @@ use crate::{
 mod foreign;
 mod identity;
 mod installed;
-mod kept;
+pub mod kept;
 mod link;
 mod shown;
 mod wish;
