@@ -10,10 +10,11 @@ use std::{
 };
 
 use mif_common::{abi::Mode, limits};
-use mif_core::{pvd::Groups, wire::dhcpv6::DraftCodes};
+use mif_core::{pvd::Groups, select::policy_table::in_force::Settings, wire::dhcpv6::DraftCodes};
 
 use crate::{mode::Otherwise, pattern::Pattern};
 
+mod address_selection;
 mod dhcpv6;
 mod file;
 mod policy;
@@ -55,6 +56,8 @@ pub struct Config {
     pub dhcpv6: Dhcpv6,
     /// The numbers of DHCPv6 options that drafts describe.
     pub dhcpv6_options: DraftCodes,
+    /// The administrator's address selection policy, and whether networks' count.
+    pub address_selection: Settings,
     /// Policies; of those that are for one cgroup the first counts.
     pub policies: Vec<Policy>,
 }
@@ -131,6 +134,7 @@ impl Default for Config {
             foreign_rules: ForeignRules::default(),
             dhcpv6: Dhcpv6::default(),
             dhcpv6_options: DraftCodes::default(),
+            address_selection: Settings::default(),
             policies: Vec::new(),
         }
     }

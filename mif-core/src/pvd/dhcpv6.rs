@@ -5,14 +5,17 @@
 //!
 //! * [`given`]: what was said, and until when.
 //! * [`home`]: whose it is.
+//! * [`policy`]: which address selection policy each PvD has.
 
 mod given;
 mod home;
+mod policy;
 
 use std::{collections::BTreeSet, net::Ipv6Addr};
 
 pub(super) use given::{Given, Options};
 pub(super) use home::{Homes, holds, is_leased, of_address};
+pub(super) use policy::{OfHost, Policies};
 
 use super::{
     change::{Journal, What},
@@ -131,6 +134,10 @@ impl PvdSet {
             if let PvdKey::Explicit { name, .. } = key {
                 let of = |given: &Given| given.contained.get(name).cloned().unwrap_or_default();
                 changes.0.extend(of(before).differences(&of(after)));
+            }
+            if matches!(key, PvdKey::Ipv4 { .. }) {
+                let differs = before.general.address_selection != after.general.address_selection;
+                changes.note_if(differs, What::AddressSelection);
             }
             let lease = |given: &Given, prefix| given.leases.get(prefix).copied();
             let mine = link.dhcpv6_homes.leases.iter().filter(|(_, homes)| homes.contains(key));

@@ -138,6 +138,8 @@ refused_reasons! {
     RdnssSelections, "rdnss-selections", "the PvD has as many RDNSS Selection options as are kept";
     Dhcpv6Routes, "dhcpv6-routes", "the PvD has as many routes by DHCPv6 as are kept, or nobody may announce this one";
     PolicyRows, "policy-rows", "an address selection policy of more rows than are kept: none of it is";
+    PolicyConflict, "policy-conflict",
+        "networks gave the host different address selection policies: none of them counts (RFC 7078 §3.3)";
     Leases, "leases", "the link has as many leases as are kept";
     PvdIdentity, "pvd-identity", "a PvD container by DHCPv6 whose identity is no domain name";
     Dhcpv6Unasked, "dhcpv6-unasked",

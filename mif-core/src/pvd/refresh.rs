@@ -8,8 +8,12 @@ use std::net::Ipv6Addr;
 
 use mif_common::abi::PvdIndex;
 
-use super::{event::Event, set::PvdSet, world::Preferences};
-use crate::{select::world::World, time::Time};
+use super::{dhcpv6::OfHost, event::Event, limits::RefusedReason, set::PvdSet, world::Preferences};
+use crate::{
+    select::{policy_table::in_force::Reach, world::World},
+    time::Time,
+    wire::dhcpv6::AddressSelection,
+};
 
 /// What is not as it was.
 #[derive(Debug, Default)]
@@ -22,10 +26,33 @@ pub(super) struct Stale {
     addresses: bool,
 }
 
+/// The policy of the host that a world was made with.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) enum PolicyOfHost {
+    /// None.
+    #[default]
+    Nothing,
+    /// This one.
+    Agreed(AddressSelection),
+    /// None, because networks disagree.
+    Conflict,
+}
+
+impl From<OfHost<'_>> for PolicyOfHost {
+    fn from(policy: OfHost<'_>) -> Self {
+        match policy {
+            OfHost::Nothing => Self::Nothing,
+            OfHost::Agreed(policy) => Self::Agreed(policy.clone()),
+            OfHost::Conflict => Self::Conflict,
+        }
+    }
+}
+
 impl PvdSet {
     /// Brings a world that [`PvdSet::world`] or this made of the same preferences up to date, all but its views, and says which
     /// PvDs came, went or changed. Two worlds must not be kept up in turns: each would miss what the other was told.
     pub fn refresh(&mut self, world: &mut World, now: Time, preferences: &Preferences) -> BTreeSet<PvdIndex> {
+        self.refresh_policy(now, preferences);
         let stale = std::mem::take(&mut self.stale);
         if stale.addresses || stale.all {
             world.local_addresses = self.local_addresses(now);
@@ -47,6 +74,21 @@ impl PvdSet {
         world.pvds.extend(new);
         world.pvds.sort_unstable_by_key(|pvd| pvd.index);
         touched
+    }
+
+    /// A policy of the host is one of all links.
+    fn refresh_policy(&mut self, now: Time, preferences: &Preferences) {
+        let policy = match preferences.address_selection.reach {
+            Reach::Host => self.policy_of_host(now).into(),
+            Reach::Pvd => PolicyOfHost::Nothing,
+        };
+        if policy != self.policy {
+            if policy == PolicyOfHost::Conflict {
+                self.refused.count(RefusedReason::PolicyConflict);
+            }
+            self.policy = policy;
+            self.stale.all = true;
+        }
     }
 
     /// Notes what an event can change.

@@ -19,7 +19,7 @@ use super::{
     limits::{EXPLICIT_PVDS_PER_LINK, LINKS, Limits, ROUTERS_PER_LINK, Refused, RefusedReason},
     link::LinkState,
     ra::{Circumstances, Heard},
-    refresh::Stale,
+    refresh::{PolicyOfHost, Stale},
     settle::Unsettled,
     timers::{Timer, Timers},
     world::is_assigned,
@@ -52,6 +52,8 @@ pub struct PvdSet {
     pub(super) merge_ipv4: BTreeSet<String>,
     /// What is not as it was at the last [`PvdSet::refresh`].
     pub(super) stale: Stale,
+    /// The policy of the host then.
+    pub(super) policy: PolicyOfHost,
     /// Which route ended, nobody can tell but the kernel.
     pub(super) unsure: bool,
 }
@@ -72,6 +74,7 @@ impl PvdSet {
             dumping: false,
             merge_ipv4: BTreeSet::new(),
             stale: Stale::default(),
+            policy: PolicyOfHost::default(),
             unsure: false,
         }
     }

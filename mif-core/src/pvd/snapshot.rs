@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     dhcpv6::HeldLease,
-    select::world::{self, Origin, Route, Source},
+    select::{
+        policy_table::in_force,
+        world::{self, Origin, Route, Source},
+    },
     time::{Deadline, Time},
     wire::{
         DomainName,
@@ -66,8 +69,10 @@ pub struct PvdSnapshot {
     pub ntp_servers: Vec<Fact<NtpServer>>,
     /// The captive portal's API by DHCPv6; what routers say of it stands with them.
     pub dhcpv6_portal: Option<Fact<String>>,
-    /// The address selection policy (RFC 7078).
+    /// The address selection policy that its network gave (RFC 7078).
     pub address_selection: Option<Fact<AddressSelection>>,
+    /// The one in force, where it is not the default one.
+    pub policy: Option<Box<in_force::Policy>>,
     /// NAT64 prefixes (RFC 8781).
     pub pref64: Vec<Fact<Ipv6Net>>,
     /// Encrypted resolvers, the preferred first (RFC 9463).
@@ -170,6 +175,7 @@ impl PvdSnapshot {
             ntp_servers: given.all(|options| &options.ntp_servers),
             dhcpv6_portal: given.all(|options| &options.captive_portal).into_iter().next(),
             address_selection: given.address_selection(),
+            policy: portrait.policy.clone(),
             pref64: pvd.pref64.iter().cloned().collect(),
             encrypted_dns,
             valid_until,
@@ -186,6 +192,7 @@ impl PvdSnapshot {
             origin: self.origin,
             explicit: self.key.is_explicit(),
             no_internet: false,
+            policy: self.policy.clone(),
             sources: self.sources.clone(),
             routes: self.routes.iter().map(|snapshot| snapshot.route.clone()).collect(),
             valid_until: self.valid_until,

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    dhcpv6::Share,
+    dhcpv6::{Policies, Share},
     event::{Address, KernelRoute, RouteProtocol},
     fact::SaidBy,
     key::PvdKey,
@@ -22,6 +22,7 @@ use crate::{
     family::{Family, IPV4},
     select::{
         owners::leads_on,
+        policy_table::in_force,
         world::{AddressState, NextHop, Origin, Route, Source, View, World},
     },
     time::{Deadline, Time},
@@ -35,6 +36,9 @@ pub struct Preferences {
     pub metrics: BTreeMap<String, u32>,
     /// The views with groups of their own; they go into the world as they are.
     pub views: Vec<View>,
+    /// Whose address selection policies count.
+    #[serde(default)]
+    pub address_selection: in_force::Settings,
 }
 
 /// A PvD with its derived parts: sources and routes.
@@ -45,6 +49,8 @@ pub(super) struct Portrait<'a> {
     pub routes: Vec<(Route, SaidBy)>,
     /// What it has by DHCPv6.
     pub share: Share<'a>,
+    /// Its address selection policy, where it is not the default one.
+    pub policy: Option<Box<in_force::Policy>>,
     /// What it has beside that of routers is of leases.
     leased: bool,
 }
@@ -102,6 +108,7 @@ impl PvdSet {
                 origin,
                 explicit: portrait.key.is_explicit(),
                 no_internet: false,
+                policy: portrait.policy,
                 valid_until,
                 sources,
                 routes,
@@ -152,6 +159,7 @@ impl PvdSet {
     ) -> Vec<Portrait<'a>> {
         let configured = preferences.metrics.get(&link.link.name).copied();
         let builder = Builder { set: self, link, now, configured };
+        let policies = Policies::of(self, now, &preferences.address_selection);
         let mut portraits: BTreeMap<&PvdKey, Portrait<'a>> = link
             .pvds
             .iter()
@@ -162,7 +170,8 @@ impl PvdSet {
                     PvdKey::Explicit { .. } | PvdKey::Implicit { .. } => false,
                 };
                 let share = Share::of(link, key);
-                (key, Portrait { key, pvd, sources: Vec::new(), routes: Vec::new(), share, leased })
+                let policy = policies.of_pvd(link, key, &share, now);
+                (key, Portrait { key, pvd, sources: Vec::new(), routes: Vec::new(), share, policy, leased })
             })
             .collect();
         if link.link.up {

@@ -6,9 +6,9 @@ use std::{cmp::Reverse, net::Ipv6Addr};
 use mif_common::abi::{self, PvdIndex, decision_flags};
 
 use super::{
-    policy_table::{PolicyTable, Scope},
+    policy_table::Scope,
     prefix::Prefix,
-    rfc6724::{self, Advertised, Privacy, keep_advertised, keep_best},
+    rfc6724::{self, Advertised, keep_advertised, keep_best},
     world::{AddressState, NextHop, Origin, Pvd, Route, Source},
 };
 use crate::{
@@ -200,7 +200,7 @@ pub enum Criterion {
     Scope,
     /// RFC 6724 rule 3
     Deprecation,
-    /// RFC 6724 rule 6
+    /// RFC 6724 rule 6, by the policy table of each one's PvD.
     Label,
     /// The smallest metric.
     Metric,
@@ -278,13 +278,12 @@ impl Criterion {
                 );
             }
             Self::Label => {
-                let policy = PolicyTable::rfc6724();
-                let destination = policy.label(cell);
-                keep_best(
-                    set,
-                    |c| c.source.map(|s| rfc6724::rule_6(policy.label(host(s)), destination)),
-                    lost,
-                );
+                // Each pair by the table of its PvD (RFC 7078 §3.3).
+                let matches = |c: &Candidate<'w>, s| {
+                    let policy = c.pvd.policy_table();
+                    rfc6724::rule_6(policy.label(host(s)), policy.label(cell))
+                };
+                keep_best(set, |c| c.source.map(|s| matches(c, s)), lost);
             }
             Self::Metric => keep_best(set, |c| Reverse(c.route.metric), lost),
             Self::RouterPreference => keep_best(set, |c| c.route.preference, lost),
@@ -309,7 +308,7 @@ impl Criterion {
                 lost,
             ),
             Self::Temporary => {
-                keep_best(set, |c| c.source.map(|s| rfc6724::rule_7(s.temporary, Privacy::default())), lost);
+                keep_best(set, |c| c.source.map(|s| rfc6724::rule_7(s.temporary, c.pvd.privacy())), lost);
             }
             Self::LongestMatch => {
                 let destination = Ipv6Addr::from_bits(cell.bits());

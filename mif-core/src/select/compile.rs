@@ -207,16 +207,18 @@ impl<'w> Pvds<'w> {
     }
 }
 
-/// Where scope or label of destinations change, except where all that follows is exempt. Within IPv4 there are none, and
-/// where IPv4 begins is a cell of its own.
-fn boundaries() -> Vec<Prefix> {
-    let rows = PolicyTable::rfc6724().rows().iter().map(|row| row.prefix);
+/// Where scope or label of destinations change by any PvD's policy table, except where all that follows is exempt; those in IPv4
+/// and the others. Where IPv4 begins is a cell of its own.
+fn boundaries(world: &World) -> [Vec<Prefix>; 2] {
+    let ipv4 = Prefix::from(IPV4);
+    let of_networks = world.pvds.iter().filter_map(|pvd| Some(&pvd.policy.as_ref()?.table));
+    let tables = std::iter::once(PolicyTable::rfc6724()).chain(of_networks);
+    let rows = tables.flat_map(|table| table.rows()).map(|row| row.prefix);
     let scopes = SCOPE_BOUNDARIES.iter().map(|(prefix, _)| *prefix);
-    let cuts = |prefix: &Prefix| !all_exempt(*prefix) && !Prefix::from(IPV4).covers(*prefix);
-    let mut boundaries: Vec<Prefix> = rows.chain(scopes).filter(cuts).collect();
-    boundaries.sort_unstable();
-    boundaries.dedup();
-    boundaries
+    let cuts = |prefix: &Prefix| !all_exempt(*prefix) && *prefix != ipv4;
+    let all: BTreeSet<Prefix> = rows.chain(scopes).filter(cuts).collect();
+    let (within, others) = all.into_iter().partition(|prefix| ipv4.covers(*prefix));
+    [within, others]
 }
 
 /// What [`mif_common::decide::exempt`] exempts: loopback, link-local, multicast, and what means the own link or host.

@@ -186,15 +186,24 @@ pub struct Placed<'a> {
 /// The outcome is a permutation of the input, and its own order: given again, it stays as it is. Takes time with the square
 /// of their number, which for the addresses of a name are some dozens at most.
 #[must_use]
-pub fn order<'a>(destinations: &'a [Destination], policy: &PolicyTable) -> Vec<Placed<'a>> {
-    let mut left: Vec<Entry<'a>> =
-        destinations.iter().enumerate().map(|(was, destination)| Entry { was, destination }).collect();
+pub fn order<'a>(destinations: &'a [Destination], policy: &'a PolicyTable) -> Vec<Placed<'a>> {
+    order_by(destinations, |_| policy)
+}
+
+/// The same with a policy table for each destination, by its place: that of the PvD that leads there (RFC 7078 §3.3).
+#[must_use]
+pub fn order_by<'a>(
+    destinations: &'a [Destination],
+    policy: impl Fn(usize) -> &'a PolicyTable,
+) -> Vec<Placed<'a>> {
+    let entry = |(was, destination)| Entry { was, destination, policy: policy(was) };
+    let mut left: Vec<Entry<'_>> = destinations.iter().enumerate().map(entry).collect();
     let mut placed: Vec<Placed<'a>> = Vec::with_capacity(left.len());
-    let mut before: Option<Entry<'a>> = None;
-    while let Some(best) = first(&left, policy) {
+    let mut before: Option<Entry<'_>> = None;
+    while let Some(best) = first(&left) {
         left.retain(|entry| entry.was != best.was);
         if let (Some(last), Some(before)) = (placed.last_mut(), before) {
-            last.before_next = Some(decided_by(&before, &best, policy));
+            last.before_next = Some(decided_by(&before, &best));
         }
         placed.push(Placed { destination: best.destination, was: best.was, before_next: None });
         before = Some(best);
@@ -207,11 +216,12 @@ pub fn order<'a>(destinations: &'a [Destination], policy: &PolicyTable) -> Vec<P
 struct Entry<'a> {
     was: usize,
     destination: &'a Destination,
+    policy: &'a PolicyTable,
 }
 
 impl Rule {
     /// Keeps those that are best by this rule. What has no source stands behind, by the rules that ask for one.
-    fn keep(self, set: &mut Vec<Entry<'_>>, policy: &PolicyTable) {
+    fn keep(self, set: &mut Vec<Entry<'_>>) {
         let lost = |_: &Entry<'_>| ();
         match self {
             Self::AvoidUnusable => keep_best(set, |e| rule_1(e.destination), lost),
@@ -221,9 +231,9 @@ impl Rule {
             Self::AvoidDeprecated => keep_best(set, |e| e.destination.source.map(|s| rule_3(&s)), lost),
             Self::HomeAddress => keep_best(set, |e| e.destination.source.map(|s| rule_4(&s)), lost),
             Self::MatchingLabel => {
-                keep_best(set, |e| e.destination.source.map(|s| rule_5(e.destination, &s, policy)), lost);
+                keep_best(set, |e| e.destination.source.map(|s| rule_5(e.destination, &s, e.policy)), lost);
             }
-            Self::HigherPrecedence => keep_best(set, |e| rule_6(e.destination, policy), lost),
+            Self::HigherPrecedence => keep_best(set, |e| rule_6(e.destination, e.policy), lost),
             Self::NativeTransport => keep_best(set, |e| rule_7(e.destination), lost),
             Self::SmallerScope => keep_best(set, |e| rule_8(e.destination), lost),
             Self::LongestMatchingPrefix => {
@@ -240,19 +250,19 @@ impl Rule {
 }
 
 /// The one to try first.
-fn first<'a>(left: &[Entry<'a>], policy: &PolicyTable) -> Option<Entry<'a>> {
+fn first<'a>(left: &[Entry<'a>]) -> Option<Entry<'a>> {
     let mut set = left.to_vec();
     for rule in Rule::ALL {
-        rule.keep(&mut set, policy);
+        rule.keep(&mut set);
     }
     set.first().copied()
 }
 
 /// The rule that tells the two apart.
-fn decided_by(one: &Entry<'_>, other: &Entry<'_>, policy: &PolicyTable) -> Rule {
+fn decided_by(one: &Entry<'_>, other: &Entry<'_>) -> Rule {
     let tells = |rule: &Rule| {
         let mut set = vec![*one, *other];
-        rule.keep(&mut set, policy);
+        rule.keep(&mut set);
         set.len() == 1
     };
     // Of two places one is the first.

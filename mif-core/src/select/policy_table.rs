@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::prefix::{Prefix, common_bits};
 
 pub mod distributed;
+pub mod in_force;
 pub mod known_local;
 
 /// A row of the table.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Row {
     /// The addresses it is for.
     pub prefix: Prefix,
@@ -25,7 +27,8 @@ pub struct Row {
 }
 
 /// The table: the longest row that covers an address is its row.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(from = "Vec<Row>", into = "Vec<Row>")]
 pub struct PolicyTable {
     /// Longest prefix first, no prefix twice.
     rows: Vec<Row>,
@@ -84,6 +87,18 @@ impl DefaultTable {
 
 const fn row(address: Ipv6Addr, len: u8, precedence: u8, label: u8) -> Row {
     Row { prefix: Prefix::new(address, len), precedence, label }
+}
+
+impl From<Vec<Row>> for PolicyTable {
+    fn from(rows: Vec<Row>) -> Self {
+        Self::new(rows)
+    }
+}
+
+impl From<PolicyTable> for Vec<Row> {
+    fn from(table: PolicyTable) -> Self {
+        table.rows
+    }
 }
 
 impl PolicyTable {

@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use ipnet::Ipv6Net;
+use serde::{Deserialize, Serialize};
 
 /// Bits of an address.
 pub const ADDRESS_BITS: u8 = 128;
@@ -10,7 +11,8 @@ pub const ADDRESS_BITS: u8 = 128;
 /// A prefix of the 128-bit space, bits past its length zero.
 ///
 /// The order is that of a depth-first walk: a prefix stands before all that it covers, and these before all else.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(from = "Ipv6Net", into = "Ipv6Net")]
 pub struct Prefix {
     /// In two halves, each aligned as what it stands beside: a thousand PvDs make some ten thousand of them.
     high: u64,

@@ -6,6 +6,8 @@
 
 use std::net::Ipv6Addr;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     policy_table::{PolicyTable, Scope, common_prefix_len},
     prefix::Prefix,
@@ -35,7 +37,8 @@ pub enum Advertised {
 }
 
 /// The Privacy Preference (§2, §5 rule 7).
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Privacy {
     /// Temporary addresses rather than public ones: the default of §5.
     #[default]

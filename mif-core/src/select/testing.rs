@@ -4,7 +4,14 @@ pub mod random;
 
 use std::net::Ipv6Addr;
 
-use super::world::{AddressState, NextHop, Origin, Pvd, Route, Source, View, World};
+use super::{
+    policy_table::{
+        PolicyTable, Row,
+        in_force::{Policy, PolicyOrigin},
+    },
+    rfc6724::Privacy,
+    world::{AddressState, NextHop, Origin, Pvd, Route, Source, View, World},
+};
 use crate::{
     family::{mapped, mapped_net},
     time::{Deadline, Time},
@@ -17,11 +24,12 @@ use crate::{
 /// pvd INDEX IFINDEX [admin] [explicit] [no-internet]
 /// source ADDRESS/LEN [deprecated] [tentative] [temporary] [secondary] [shared] [until N] [from ROUTER]...
 /// route PREFIX [via ROUTER] [low|high] [metric N] [unreachable] [admin] [kernel] [src ADDRESS] [until N]
+/// row PREFIX PRECEDENCE LABEL [public]
 /// view ID INDEX... [| INDEX...]...
 /// local ADDRESS
 /// ```
 ///
-/// Sources and routes belong to the PvD above them; `shared` is a source that another PvD carries.
+/// Sources and routes belong to the PvD above them, and rows make a policy table of its own; `public` is its preference. `shared` is a source that another PvD carries.
 pub fn world(text: &str) -> World {
     let mut world = World::default();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -37,6 +45,7 @@ pub fn world(text: &str) -> World {
                     no_internet: false,
                     sources: Vec::new(),
                     routes: Vec::new(),
+                    policy: None,
                     valid_until: Deadline::NEVER,
                 };
                 for flag in words {
@@ -95,6 +104,15 @@ pub fn world(text: &str) -> World {
                     }
                 }
                 world.pvds.last_mut().expect("a PvD above").routes.push(route);
+            }
+            "row" => {
+                let prefix = mapped_net(word().expect(line).parse().expect(line)).into();
+                let row = Row { prefix, precedence: number(word()), label: number(word()) };
+                let privacy = if word() == Some("public") { Privacy::Public } else { Privacy::Temporary };
+                let policy = &mut world.pvds.last_mut().expect("a PvD above").policy;
+                let rows = policy.take().map_or_else(Vec::new, |policy| policy.table.into());
+                let table = PolicyTable::new(rows.into_iter().chain([row]));
+                *policy = Some(Box::new(Policy { origin: PolicyOrigin::Network, table, privacy }));
             }
             "view" => {
                 let id = number(word());

@@ -6,6 +6,13 @@ use ipnet::Ipv6Net;
 use mif_common::abi::PvdIndex;
 use serde::{Deserialize, Serialize};
 
+use super::{
+    policy_table::{
+        PolicyTable,
+        in_force::{Policy, PolicyOrigin},
+    },
+    rfc6724::Privacy,
+};
 use crate::{family::as_written, time::Deadline, wire::RouterPreference};
 
 /// All that a selection depends on.
@@ -41,8 +48,31 @@ pub struct Pvd {
     pub sources: Vec<Source>,
     /// Its routes, on-link prefixes included.
     pub routes: Vec<Route>,
+    /// Its address selection policy, where it is not the default one.
+    #[serde(default)]
+    pub policy: Option<Box<Policy>>,
     /// How long any fact of it holds.
     pub valid_until: Deadline,
+}
+
+impl Pvd {
+    /// The policy table that its pairs are compared by.
+    #[must_use]
+    pub fn policy_table(&self) -> &PolicyTable {
+        self.policy.as_ref().map_or(PolicyTable::rfc6724(), |policy| &policy.table)
+    }
+
+    /// The Privacy Preference that its pairs are compared by.
+    #[must_use]
+    pub fn privacy(&self) -> Privacy {
+        self.policy.as_ref().map_or_else(Privacy::default, |policy| policy.privacy)
+    }
+
+    /// Whose that table is.
+    #[must_use]
+    pub fn policy_origin(&self) -> PolicyOrigin {
+        self.policy.as_ref().map_or_else(PolicyOrigin::default, |policy| policy.origin)
+    }
 }
 
 /// Who configures a PvD or a route.

@@ -62,7 +62,7 @@ JSON: for one address an object, for a name and for several addresses a list of 
 Keys: name, destination, cgroup, unseen (null, or why the hooks do not see the process), rule{view, mode, cgroup, groups, otherwise, foreign_rules}, bound{source,
 interface, ifindex}, decision{verdict, pvd, pvd_index, source, interface, ifindex, next_hop, on_link,
 administrator, local, valid_seconds}, choice{group, groups, decided_by{criterion, text},
-candidates[{pvd, pvd_index, source, interface, ifindex, route, next_hop, metric, lost_by}]},
+policy_table (default, administrator, network or host: whose labels count), candidates[{pvd, pvd_index, source, interface, ifindex, route, next_hop, metric, lost_by}]},
 source_owner{pvd, pvd_index, interface, ifindex, next_hop, on_link_bits, valid_seconds}, bind,
 connect and sendmsg{verdict, reason, text, pvd, pvd_index, source, interface, ifindex}, path{by,
 source, interface, ifindex, next_hop, egress}, kernel_error, before_next{rule, text}. #7 stands for the PvD of

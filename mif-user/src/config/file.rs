@@ -12,6 +12,7 @@ use toml::Spanned;
 
 use super::{
     Config, ENTRIES_MAX, ForeignRules, Interface, InterfaceDhcpv6, Limits, POLICIES_MAX, Problem,
+    address_selection::FileAddressSelection,
     dhcpv6::{Dhcpv6Name, FileOptions, PrefixLength},
     policy::{self, FileGroup, FilePolicy},
 };
@@ -41,6 +42,8 @@ struct File {
     dhcpv6: Dhcpv6Name,
     #[serde(default)]
     dhcpv6_options: FileOptions,
+    #[serde(default)]
+    address_selection: FileAddressSelection,
     #[serde(default)]
     group: BTreeMap<String, FileGroup>,
     #[serde(default)]
@@ -267,6 +270,7 @@ impl File {
             foreign_rules: self.foreign_rules.0,
             dhcpv6: self.dhcpv6.0,
             dhcpv6_options: self.dhcpv6_options.check()?,
+            address_selection: self.address_selection.check()?,
             policies,
         })
     }

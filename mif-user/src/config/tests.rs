@@ -1,4 +1,11 @@
-use mif_core::{pvd::Selector, wire::dhcpv6::DraftCodes};
+use mif_core::{
+    pvd::Selector,
+    select::policy_table::{
+        PolicyTable, Row,
+        in_force::{Reach, Use},
+    },
+    wire::dhcpv6::DraftCodes,
+};
 
 use super::*;
 
@@ -75,8 +82,15 @@ fn the_example() {
 /// The list of known keys comes from the error for an unknown one.
 #[test]
 fn the_example_has_every_key() {
-    for section in ["", "[limits]\n", "[interface.x]\n", "[dhcpv6_options]\n", "[group.x]\n", "[[policy]]\n"]
-    {
+    for section in [
+        "",
+        "[limits]\n",
+        "[address_selection]\n",
+        "[dhcpv6_options]\n",
+        "[interface.x]\n",
+        "[group.x]\n",
+        "[[policy]]\n",
+    ] {
         let problem = Config::parse(&format!("{section}nope = 1")).expect_err("unknown");
         let known: Vec<&str> = problem.message.split('`').skip(3).step_by(2).collect();
         assert!(!known.is_empty(), "{}", problem.message);
@@ -134,6 +148,21 @@ fn values() {
             Config { dhcpv6_options: DraftCodes { next_hop: Some(242), ..Default::default() }, ..base() },
         ),
         (
+            "[address_selection]\ndistributed = 'always'\nreach = 'host'\nrows = [{ prefix = '0.0.0.0/0', precedence = 9, label = 3 }]",
+            Config {
+                address_selection: Settings {
+                    table: Some(PolicyTable::new([Row {
+                        prefix: mif_core::family::IPV4.into(),
+                        precedence: 9,
+                        label: 3,
+                    }])),
+                    distributed: Use::Always,
+                    reach: Reach::Host,
+                },
+                ..base()
+            },
+        ),
+        (
             "[[policy]]\ncgroup = '//a/b/'\npvds = ['x']\nmode = 'observe'",
             Config { policies: vec![policy(path("/a/b"), &[&["x"]], Mode::Observe)], ..base() },
         ),
@@ -174,6 +203,20 @@ fn mistakes() {
             &["242 is the number of next_hop already"],
         ),
         ("[dhcpv6_options]\npvd = 242", 2, 7, &["pvd without pvd_identity"]),
+        ("address_selection.distributed = 'x'", 1, 33, &["`x` is not known here", "`always` or `never`"]),
+        ("address_selection.reach = 'x'", 1, 27, &["`x` is not known here", "`pvd` or `host`"]),
+        (
+            "[address_selection]\nrows = [{ prefix = 'x', precedence = 1, label = 1 }]",
+            2,
+            20,
+            &["`x` is no prefix"],
+        ),
+        (
+            "[address_selection]\nrows = [{ prefix = '::/0', precedence = 1, label = 1 }, { prefix = '::/0', precedence = 1, label = 1 }]",
+            2,
+            57,
+            &["a second row of this prefix"],
+        ),
         ("interfaces = ['a-name-of-more-than-15']", 1, 15, &["`a-name-of-more-than-15`", "1 to 15 octets"]),
         ("interfaces = ['wan*', '..']", 1, 23, &["`..` is no interface name"]),
         ("[interface.'a b']\nmetric = 1", 1, 12, &["`a b` is no interface name"]),

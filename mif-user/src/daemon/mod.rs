@@ -12,6 +12,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use mif_core::select::policy_table::in_force::Settings;
+
 use crate::{
     config::{Config, ForeignRules, Named},
     kernel::{attach::TcBackend, object::Sizes},
@@ -61,6 +63,8 @@ pub struct Options {
     pub mode: Mode,
     /// Only observe them while foreign policy rules exist.
     pub observe_foreign_rules: bool,
+    /// Whose address selection policies count.
+    pub address_selection: Settings,
     /// Map sizes.
     pub sizes: Sizes,
     /// How to attach tc.
@@ -103,6 +107,7 @@ impl Options {
             dhcpv6,
             mode: config.mode.into(),
             observe_foreign_rules: config.foreign_rules == ForeignRules::Observe,
+            address_selection: config.address_selection,
             sizes: Sizes {
                 // Place 0 of the array is "none".
                 pvds: config.limits.pvds + 1,

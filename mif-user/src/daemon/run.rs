@@ -180,7 +180,11 @@ impl<'a> Daemon<'a> {
                 counted.extend(state.pvds.iter().map(|pvd| (pvd.index, pvd.id.clone())));
             }
         }
-        let preferences = Preferences { metrics: options.metrics.clone(), views: Vec::new() };
+        let preferences = Preferences {
+            metrics: options.metrics.clone(),
+            views: Vec::new(),
+            address_selection: options.address_selection.clone(),
+        };
         let mut daemon = Self {
             options,
             attached_cgroup,

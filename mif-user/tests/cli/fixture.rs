@@ -365,6 +365,7 @@ fn snapshot(index: u32, router: &str, source: &str) -> PvdSnapshot {
         ntp_servers: vec![],
         dhcpv6_portal: None,
         address_selection: None,
+        policy: None,
         valid_until: Deadline::at(Time(later())),
     }
 }

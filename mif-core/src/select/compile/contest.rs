@@ -16,8 +16,8 @@ pub(super) struct Contest<'w> {
     pairs: Vec<Candidate<'w>>,
     /// The best of the routes that the kernel decides.
     route: Option<Candidate<'w>>,
-    /// The scopes and labels that there are among the sources.
-    kinds: Vec<(Scope, Option<u8>)>,
+    /// The scopes and labels that there are among the sources, each with the policy table that says so.
+    kinds: Vec<(Scope, Option<u8>, &'w PolicyTable)>,
     /// What the criteria left so far.
     left: Vec<(Likeness, Left<'w>)>,
 }
@@ -43,10 +43,13 @@ impl<'w> Contest<'w> {
             criterion.keep(Prefix::ALL, &mut routes, |_| ());
         }
         let mut kinds = Vec::new();
-        for source in pairs.iter().filter_map(|pair| pair.source) {
-            let host = Prefix::host(source.address);
-            let kind = (Scope::of(host), PolicyTable::rfc6724().label(host));
-            if !kinds.contains(&kind) {
+        for (pvd, source) in pairs.iter().filter_map(|pair| Some((pair.pvd, pair.source?))) {
+            let (host, table) = (Prefix::host(source.address), pvd.policy_table());
+            let kind = (Scope::of(host), table.label(host), table);
+            let alike = |known: &(_, _, &PolicyTable)| {
+                (known.0, known.1) == (kind.0, kind.1) && (std::ptr::eq(known.2, kind.2) || known.2 == kind.2)
+            };
+            if !kinds.iter().any(alike) {
                 kinds.push(kind);
             }
         }
@@ -69,8 +72,8 @@ impl<'w> Contest<'w> {
 
     fn likeness(&self, cell: Prefix) -> Likeness {
         (self.kinds.len() > 1).then(|| {
-            let label = PolicyTable::rfc6724().label(cell);
-            (Scope::of(cell), self.kinds.iter().map(|(_, source)| rule_6(*source, label)).collect())
+            let matches = self.kinds.iter().map(|(_, source, table)| rule_6(*source, table.label(cell)));
+            (Scope::of(cell), matches.collect())
         })
     }
 

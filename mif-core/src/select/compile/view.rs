@@ -233,9 +233,9 @@ impl ViewCells {
 
     /// Finds the regions and evaluates those that are not what they were.
     pub fn evaluate(&mut self, world: &Pvds<'_>) {
-        let boundaries = boundaries();
-        for family in 0..self.places.len() {
-            let changed = regions(&self.places[family], &boundaries);
+        let [ipv4, ipv6] = boundaries(world.world);
+        for (family, boundaries) in [ipv4, ipv6].iter().enumerate() {
+            let changed = regions(&self.places[family], boundaries);
             // All that may go is marked before anything comes: a cell of one region may have the key of another's.
             let mut doomed = Vec::new();
             for (prefix, _) in &changed {

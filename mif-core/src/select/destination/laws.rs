@@ -99,19 +99,19 @@ proptest! {
         for (index, one) in placed.iter().enumerate() {
             for other in &placed[index + 1..] {
                 let (a, b) = (
-                    Entry { was: 0, destination: one.destination },
-                    Entry { was: 0, destination: other.destination },
+                    Entry { was: 0, destination: one.destination, policy: &table },
+                    Entry { was: 0, destination: other.destination, policy: &table },
                 );
                 let same_family = Family::of(a.destination.address) == Family::of(b.destination.address);
                 let by = Rule::ALL[..9].iter().find(|rule| {
                     let mut set = vec![a, b];
-                    rule.keep(&mut set, &table);
+                    rule.keep(&mut set);
                     set.len() == 1
                 });
                 match by {
                     Some(rule) => {
                         let mut set = vec![a, b];
-                        rule.keep(&mut set, &table);
+                        rule.keep(&mut set);
                         prop_assert_eq!(set[0].destination, a.destination, "{:?}", rule);
                     }
                     None if same_family => prop_assert!(one.was < other.was),

@@ -307,3 +307,14 @@ fn without_a_row() {
     let placed = order(&given, &table);
     assert_eq!((placed[0].was, placed[0].before_next), (1, Some(Rule::MatchingLabel)));
 }
+
+/// RFC 7078 §3.3: each destination by the table of the PvD that leads there.
+#[test]
+fn a_table_for_each() {
+    let low = PolicyTable::new([Row { prefix: Prefix::ALL, precedence: 1, label: 1 }]);
+    let given = [plain("2001:db8:a::1", "2001:db8:a::2/64"), plain("2001:db8:b::1", "2001:db8:b::2/64")];
+    for (first, tables) in [(1, [&low, PolicyTable::rfc6724()]), (0, [PolicyTable::rfc6724(), &low])] {
+        let placed = order_by(&given, |place| tables[place]);
+        assert_eq!((placed[0].was, placed[0].before_next), (first, Some(Rule::HigherPrecedence)));
+    }
+}

@@ -404,3 +404,58 @@ fn ranking() {
     ];
     assert_eq!(found, expected.map(|(answer, by)| (answer.to_owned(), by)));
 }
+
+/// RFC 7078 §3.3: each pair by the table of its PvD.
+#[test]
+fn policies_of_pvds() {
+    // The default table has one label for both sources, so that rule 8 decides; the second network says otherwise.
+    let table = |rows: &str| {
+        format!(
+            "pvd 1 2
+             source 2001:db8:a::1/64
+             route ::/0 via fe80::a
+             pvd 2 3
+             source 2001:db8:b::1/64
+             {rows}
+             route ::/0 via fe80::b"
+        )
+    };
+    let near_the_first = "2001:db8:a:1::1";
+    for (rows, expected, by) in [
+        ("", "1 2001:db8:a::1 via fe80::a", Criterion::LongestMatch),
+        // Source and destinations of it have other labels by its own table.
+        ("row 2001:db8:b::/48 50 7\nrow ::/0 40 1", "1 2001:db8:a::1 via fe80::a", Criterion::Label),
+        // A table without `::/0` has no label for most.
+        ("row 2001:db8:b::/48 50 7", "1 2001:db8:a::1 via fe80::a", Criterion::Label),
+    ] {
+        check(&table(rows), &[(near_the_first, expected, Some(by))]);
+    }
+    // The first one is deprecated by label where its network wants it so.
+    check(
+        "pvd 1 2
+         source 2001:db8:a::1/64
+         row 2001:db8:a::/48 50 7
+         row ::/0 40 1
+         route ::/0 via fe80::a
+         pvd 2 3
+         source 2001:db8:b::1/64
+         route ::/0 via fe80::b",
+        &[
+            (near_the_first, "1 2001:db8:a::1 via fe80::a", Some(Criterion::LongestMatch)),
+            ("2001:db8:f::1", "2 2001:db8:b::1 via fe80::b", Some(Criterion::Label)),
+        ],
+    );
+    // D6-7078-2-b: public addresses where the network wants them.
+    for (preference, expected) in
+        [("", "1 2001:db8:a::9 via fe80::a"), ("public", "1 2001:db8:a::1 via fe80::a")]
+    {
+        let text = format!(
+            "pvd 1 2
+             source 2001:db8:a::1/64
+             source 2001:db8:a::9/64 temporary
+             row ::/0 40 1 {preference}
+             route ::/0 via fe80::a"
+        );
+        check(&text, &[("2001:db8:f::1", expected, Some(Criterion::Temporary))]);
+    }
+}

@@ -8,8 +8,12 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use crate::{
     family::IPV4,
     select::{
-        policy_table::{PolicyTable, SCOPE_BOUNDARIES},
+        policy_table::{
+            PolicyTable, Row, SCOPE_BOUNDARIES,
+            in_force::{Policy, PolicyOrigin},
+        },
         prefix::{Prefix, common_bits},
+        rfc6724::Privacy,
         tables::Tables,
         world::{AddressState, NextHop, Origin, Pvd, Route, Source, View, World},
     },
@@ -113,6 +117,23 @@ fn route() -> impl Strategy<Value = Route> {
         })
 }
 
+/// Rows of its own, few labels, so that they match, with the default ones or without.
+fn policy() -> impl Strategy<Value = Policy> {
+    let row = (address(), length(), any::<u8>(), 0..3u8).prop_map(|(address, len, precedence, label)| Row {
+        prefix: Prefix::new(address, len),
+        precedence,
+        label,
+    });
+    (vec(row, 1..4), any::<bool>(), any::<bool>()).prop_map(|(rows, with_default, public)| Policy {
+        origin: PolicyOrigin::Network,
+        table: match with_default {
+            true => PolicyTable::new(PolicyTable::rfc6724().rows().iter().copied().chain(rows)),
+            false => PolicyTable::new(rows),
+        },
+        privacy: if public { Privacy::Public } else { Privacy::Temporary },
+    })
+}
+
 fn pvd() -> impl Strategy<Value = Pvd> {
     let no_internet = prop::bool::weighted(0.2);
     let named = vec(prop::option::weighted(0.2, 0..5usize), 6);
@@ -123,10 +144,18 @@ fn pvd() -> impl Strategy<Value = Pvd> {
         no_internet,
         vec(source(), 0..4),
         (vec(route(), 0..6), named),
-        deadline(),
+        (deadline(), prop::option::weighted(0.3, policy().prop_map(Box::new))),
     )
         .prop_map(
-            |(ifindex, origin, explicit, no_internet, mut sources, (mut routes, named), valid_until)| {
+            |(
+                ifindex,
+                origin,
+                explicit,
+                no_internet,
+                mut sources,
+                (mut routes, named),
+                (valid_until, policy),
+            )| {
                 // A PvD has an address once.
                 let mut seen = BTreeSet::new();
                 sources.retain(|source| seen.insert(source.address));
@@ -135,7 +164,7 @@ fn pvd() -> impl Strategy<Value = Pvd> {
                     route.preferred_source = named
                         .map(|place| sources.get(place).map_or(Ipv6Addr::LOCALHOST, |source| source.address));
                 }
-                Pvd { index: 0, ifindex, origin, explicit, no_internet, sources, routes, valid_until }
+                Pvd { index: 0, ifindex, origin, explicit, no_internet, sources, routes, policy, valid_until }
             },
         )
 }
@@ -200,7 +229,8 @@ pub fn boundary_destinations(world: &World, tables: &Tables) -> BTreeSet<Ipv6Add
     let counted = sources.iter().map(|source| Prefix::new(source.address, source.prefix_len));
     let whole = sources.iter().map(|source| Prefix::host(source.address));
     let locals = world.local_addresses.iter().map(|address| Prefix::host(*address));
-    let rows = PolicyTable::rfc6724().rows().iter().map(|row| row.prefix);
+    let policies = world.pvds.iter().map(Pvd::policy_table).chain([PolicyTable::rfc6724()]);
+    let rows = policies.flat_map(|table| table.rows()).map(|row| row.prefix);
     let scopes = SCOPE_BOUNDARIES.iter().map(|(prefix, _)| *prefix);
     let stored = tables.decisions.keys().map(|(_, prefix)| Prefix::from(*prefix));
     let mut found = BTreeSet::new();

@@ -20,6 +20,7 @@ use mif_core::{
         candidate::{Answer, Candidate, Criterion},
         host::HostTables,
         literal,
+        policy_table::in_force::PolicyOrigin,
         world::{NextHop, View, World},
     },
 };
@@ -40,6 +41,8 @@ pub(super) struct Choice {
     groups: usize,
     /// What decided between the best two, `None` if there were no two.
     decided_by: Option<Decider>,
+    /// Whose policy table the best one was compared by; `None` without candidates.
+    policy_table: Option<PolicyOrigin>,
     /// The candidates of the group, the best first.
     candidates: Vec<CandidateReport>,
     /// The best goes by a router that is known not to answer, as all do.
@@ -135,6 +138,7 @@ fn explain(
         group: explanation.group.map(|place| place + 1),
         groups: groups.len().max(1),
         decided_by: explanation.decided_by().map(Decider::from),
+        policy_table: explanation.ranked.first().map(|best| best.candidate.pvd.policy_origin()),
         candidates: candidates.collect(),
         unreachable: explanation.ranked.first().is_some_and(|best| !best.candidate.route.reachable),
     })
@@ -189,6 +193,9 @@ impl Choice {
             (None, [only]) => lines.push(format!("{} is the only one that reaches it", only.name(only))),
             _ => {}
         }
+        let by_label = self.decided_by == Some(Criterion::Label.into());
+        let table = self.policy_table.filter(|table| by_label || *table != PolicyOrigin::Default);
+        lines.extend(table.map(|table| format!("labels are those of {}", table.text())));
         if let Some(group) = self.group
             && self.groups > 1
         {
@@ -241,5 +248,101 @@ impl fmt::Display for CandidateReport {
         }
         write!(f, ", metric {}", self.metric)?;
         self.lost_by.map_or(Ok(()), |by| write!(f, "; behind the first: {}", by.criterion))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mif_core::{
+        dhcpv6::Configuration,
+        pvd::{
+            Event, Limits, Preferences, PvdSet,
+            event::{Address, Link},
+        },
+        select::compile,
+        time::Time,
+        wire::{
+            NdOption, PrefixInformation, RaHeader, RouterAdvertisement,
+            dhcpv6::{AddressSelection, DhcpOption, PolicyRow},
+        },
+    };
+
+    use super::*;
+
+    fn ip(text: &str) -> Ipv6Addr {
+        text.parse().expect("a literal")
+    }
+
+    /// Two uplinks; the first one's network has said this by DHCPv6.
+    fn uplinks(rows: &[(&str, u8)]) -> Vec<PvdSnapshot> {
+        let mut set = PvdSet::new(Limits::default());
+        for (ifindex, router, prefix) in [(2, "fe80::a", "2001:db8:a::"), (3, "fe80::b", "2001:db8:b::")] {
+            let name = format!("eth{ifindex}");
+            set.apply(Event::Link(Link { ifindex, name, up: true, loopback: false, mtu: 1500 }), Time(0));
+            let option = PrefixInformation {
+                prefix: format!("{prefix}/64").parse().expect("a literal"),
+                on_link: true,
+                autonomous: true,
+                router_address: false,
+                valid_lifetime: 9000,
+                preferred_lifetime: 9000,
+            };
+            let advertisement = RouterAdvertisement {
+                header: RaHeader { router_lifetime: 9000, other_config: true, ..RaHeader::default() },
+                options: vec![NdOption::PrefixInformation(option)],
+            };
+            set.apply(Event::RouterAdvertisement { ifindex, router: ip(router), advertisement }, Time(0));
+            set.apply(Event::Address(Address::new(ifindex, ip(&format!("{prefix}1")), 64)), Time(0));
+        }
+        let rows = rows.iter().map(|(prefix, label)| PolicyRow {
+            prefix: prefix.parse().expect("a literal"),
+            precedence: 40,
+            label: *label,
+        });
+        let policy =
+            AddressSelection { rows: rows.collect(), privacy_preference: true, automatic_rows: true };
+        let configuration =
+            Configuration { options: vec![DhcpOption::AddressSelection(policy)], ..Configuration::default() };
+        set.apply(Event::Dhcpv6 { ifindex: 2, server: ip("fe80::547"), configuration }, Time(0));
+        set.snapshot(Time(0), &Preferences::default())
+    }
+
+    /// Whose labels count is said where somebody's do, or where labels decide.
+    #[test]
+    fn whose_policy_table() {
+        let destination = ip("2001:db8:a:1::1");
+        for (rows, best, table, said) in [
+            (&[][..], 0, PolicyOrigin::Default, None),
+            (
+                &[("::/0", 7)],
+                0,
+                PolicyOrigin::Network,
+                Some("labels are those of the policy table of its network (RFC 7078)"),
+            ),
+            (
+                &[("::/0", 7), ("2001:db8:a:0::/64", 8)],
+                1,
+                PolicyOrigin::Default,
+                Some("labels are those of the default policy table (RFC 6724 §2.1)"),
+            ),
+        ] {
+            let pvds = uplinks(rows);
+            let world = World {
+                pvds: pvds.iter().filter_map(PvdSnapshot::for_selection).collect(),
+                ..World::default()
+            };
+            let tables = compile(&world);
+            let stored = tables.lookup(DEFAULT_VIEW, destination).map(|(_, decision)| *decision);
+            let choice = explain(&Names::new(None), &pvds, DEFAULT_VIEW, &[], stored, destination);
+            let choice = choice.expect("the tables say the same");
+            assert_eq!(
+                (choice.candidates[0].pvd_index, choice.policy_table),
+                (best + 1, Some(table)),
+                "{rows:?}"
+            );
+            let lines = choice.because();
+            let found = lines.iter().find(|line| line.starts_with("labels")).map(String::as_str);
+            assert_eq!(found, said, "{rows:?}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use mif_core::{
     family::{Family, mapped},
     pvd::PvdSnapshot,
     select::{
-        destination::{Destination, Source, order},
+        destination::{Destination, Source, order_by},
         policy_table::PolicyTable,
         rfc6724::Mobility,
         world::AddressState,
@@ -31,7 +31,9 @@ pub(super) fn sorted(reader: &Reader, reports: Vec<Report>) -> Vec<Report> {
     let interfaces = Interfaces::read();
     let destinations: Vec<Destination> =
         reports.iter().map(|report| destination(pvds, &interfaces, report)).collect();
-    let placed: Vec<_> = order(&destinations, PolicyTable::rfc6724())
+    // Each by the policy of the PvD that leads there.
+    let tables: Vec<_> = destinations.iter().map(|destination| table(pvds, destination)).collect();
+    let placed: Vec<_> = order_by(&destinations, |place| tables[place])
         .into_iter()
         .map(|placed| (placed.was, placed.before_next))
         .collect();
@@ -41,6 +43,16 @@ pub(super) fn sorted(reader: &Reader, reports: Vec<Report>) -> Vec<Report> {
         Some(report.placed(rule))
     });
     taken.collect()
+}
+
+/// The policy table of the PvD that carries the source of a destination.
+fn table<'s>(pvds: &'s [PvdSnapshot], destination: &Destination) -> &'s PolicyTable {
+    let carries = |pvd: &&PvdSnapshot| {
+        let mut sources = pvd.sources.iter().filter(|source| source.carried);
+        sources.any(|source| Some(source.address) == destination.source.map(|source| source.address))
+    };
+    let policy = pvds.iter().find(carries).and_then(|pvd| pvd.policy.as_ref());
+    policy.map_or(PolicyTable::rfc6724(), |policy| &policy.table)
 }
 
 fn destination(pvds: &[PvdSnapshot], interfaces: &Interfaces, report: &Report) -> Destination {

@@ -198,6 +198,7 @@ fn pvd(number: u32, ifindices: [u32; 2]) -> Pvd {
         origin: Origin::Network,
         explicit: false,
         no_internet: false,
+        policy: None,
         sources: Family::ALL.map(source).into(),
         routes: Family::ALL.into_iter().flat_map(routes).collect(),
         valid_until: Deadline::NEVER,
