@@ -30,6 +30,7 @@ use super::{
 use crate::{
     clock::{self, Timer},
     control::{self, Notice, Request},
+    fd,
     kernel::{
         mounts,
         pins::{self, Installation, Origin, Plan},
@@ -59,6 +60,9 @@ const ROUTERS_ANSWER: Duration = Duration::from_secs(2);
 /// When it cannot start, or a socket that it lives on fails.
 pub fn run(options: &Options) -> Result<()> {
     privileges::check()?;
+    if let Err(error) = fd::raise_limit() {
+        warn!("the limit of descriptors stays as it is: {error}");
+    }
     let _lock = lock::acquire(&options.state_dir)?;
     mounts::ensure_bpffs(&options.pins)?;
     let _pins = lock::acquire_pins(&options.pins)?;
