@@ -5,11 +5,13 @@
 //! * [`request`]: what the messages of a client say (§18.2.1 to §18.2.8, §21.7).
 //! * [`answer`]: which answers count (§16), and why others do not.
 //! * [`lease`]: what is leased, and until when (§14.2, §18.2.10.1).
+//! * [`reconfigure`]: who may make the client ask (§18.2.11).
 //! * [`timing`]: the table of §7.6 and the limit on what is sent (§14.1).
 
 pub mod answer;
 pub mod client;
 pub mod lease;
+pub mod reconfigure;
 pub mod request;
 pub mod timing;
 

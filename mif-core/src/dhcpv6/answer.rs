@@ -13,9 +13,21 @@ pub enum Discarded {
     /// A message that no client hears (§16.2 to §16.12).
     #[error("a message of type {0}, expected an Advertise or a Reply")]
     Type(u8),
-    /// §16.11: nothing here checks who sent it, and an unauthenticated one MUST be discarded.
-    #[error("an unauthenticated Reconfigure, expected none")]
-    Reconfigure,
+    /// §16.11: a Reconfigure that names no message that a client can send.
+    #[error("a Reconfigure that asks for nothing, expected Renew, Rebind or Information-request")]
+    ReconfigureMessage,
+    /// §20.4: a Reconfigure of a server that has sent no key.
+    #[error("a Reconfigure of a server whose key is not known, expected one that has sent its key")]
+    NoReconfigureKey,
+    /// §16.11, §20.4.2: whoever sent it does not have the key.
+    #[error("a Reconfigure without the right digest, expected one made with the server's key")]
+    Unauthenticated,
+    /// §20.3
+    #[error("a Reconfigure as old as one before, expected a larger counter")]
+    Replayed,
+    /// §18.2.11: the client is asking already, or has nothing that this could be about.
+    #[error("a Reconfigure that comes while the client asks or has no lease, expected one at rest")]
+    ReconfigureUntimely,
     /// Nothing is under way that it could answer, or something else.
     #[error("nothing asked for this, expected silence")]
     NotAsked,
@@ -43,7 +55,11 @@ impl Discarded {
         match self {
             Self::Malformed(error) => error.name(),
             Self::Type(_) => "message-type",
-            Self::Reconfigure => "reconfigure",
+            Self::ReconfigureMessage => "reconfigure-message",
+            Self::NoReconfigureKey => "no-reconfigure-key",
+            Self::Unauthenticated => "reconfigure-unauthenticated",
+            Self::Replayed => "reconfigure-replayed",
+            Self::ReconfigureUntimely => "reconfigure-untimely",
             Self::NotAsked => "not-asked",
             Self::TransactionId => "transaction-id",
             Self::NoServerId => "no-server-id",
@@ -74,7 +90,6 @@ pub struct Question<'a> {
 pub fn check<'m>(message: &'m Message, question: Option<Question<'_>>) -> Result<&'m [u8], Discarded> {
     match message.kind {
         MessageType::Advertise | MessageType::Reply => {}
-        MessageType::Reconfigure => return Err(Discarded::Reconfigure),
         other => return Err(Discarded::Type(other.into())),
     }
     let question = question.ok_or(Discarded::NotAsked)?;

@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use self::max_rt::MaxRt;
 use super::{
     lease::{HeldLease, LeaseError, Leases},
+    reconfigure::Key,
     request,
     timing::{self, MAX_RT, Rate},
 };
@@ -144,6 +145,8 @@ pub struct Client {
     received: Option<Time>,
     /// When what came without leases is to be asked for again.
     refresh_at: Deadline,
+    /// Of the server, if it has sent one.
+    reconfigure_key: Option<Key>,
     sol_max_rt: MaxRt,
     inf_max_rt: MaxRt,
     rate: Rate,
@@ -166,6 +169,7 @@ impl Client {
             options: Vec::new(),
             received: None,
             refresh_at: Deadline::NEVER,
+            reconfigure_key: None,
             sol_max_rt: MaxRt::default(),
             inf_max_rt: MaxRt::default(),
             rate: Rate::default(),
@@ -223,6 +227,12 @@ impl Client {
             State::Asking(exchange) => Some(exchange.kind),
             _ => None,
         }
+    }
+
+    /// Whether a server may ask it to ask, at any time (§18.2.11): it has the server's key.
+    #[must_use]
+    pub const fn takes_reconfigure(&self) -> bool {
+        self.reconfigure_key.is_some()
     }
 
     /// The transaction id of what is under way.
@@ -301,6 +311,9 @@ impl Client {
     pub fn next_deadline(&self) -> Option<Time> {
         let of_state = match &self.state {
             State::Idle => Deadline::NEVER,
+            State::Asking(exchange) if self.asks_beside_leases() => {
+                Deadline::at(exchange.sending.next_deadline()).min(self.leases.t1()).min(self.leases.t2())
+            }
             State::Asking(exchange) => Deadline::at(exchange.sending.next_deadline()),
             State::Bound => self.leases.t1().min(self.leases.t2()),
             State::Informed => self.refresh_at,
@@ -317,11 +330,10 @@ impl Client {
             self.forget();
             self.discover(now, Duration::ZERO, random);
         }
+        let rests = self.state == State::Bound || self.asks_beside_leases();
         match &self.state {
-            State::Bound if self.leases.t2().passed(now) => {
-                self.ask(MessageType::Rebind, now, now, random);
-            }
-            State::Bound if self.leases.t1().passed(now) => self.ask(MessageType::Renew, now, now, random),
+            _ if rests && self.leases.t2().passed(now) => self.ask(MessageType::Rebind, now, now, random),
+            _ if rests && self.leases.t1().passed(now) => self.ask(MessageType::Renew, now, now, random),
             // §21.23: MUST wait.
             State::Informed if self.refresh_at.passed(now) => {
                 let at = now.after(timing::delay(random()));
@@ -332,10 +344,18 @@ impl Client {
         self.send(now, random)
     }
 
+    /// Whether it asks for information although it has leases, because the server wanted it so: the leases go before.
+    fn asks_beside_leases(&self) -> bool {
+        self.asking() == Some(MessageType::InformationRequest) && !self.leases.is_empty()
+    }
+
     /// Whether what is under way is about the leases.
     fn holds_on(&self) -> bool {
         match &self.state {
             State::Bound => true,
+            State::Asking(exchange) if exchange.kind == MessageType::InformationRequest => {
+                self.settings.mode == Mode::Stateful
+            }
             State::Asking(exchange) => {
                 matches!(exchange.kind, MessageType::Renew | MessageType::Rebind | MessageType::Confirm)
             }

@@ -52,6 +52,10 @@ pub fn message(request: &Request<'_>, settings: &Settings, client_id: &[u8]) -> 
     if asks {
         options.push(DhcpOption::OptionRequest(option_request(kind, settings)));
     }
+    if asks {
+        // §21.20: the server may then send a key, and with it Reconfigure messages.
+        options.push(DhcpOption::ReconfigureAccept);
+    }
     if kind == MessageType::Solicit && settings.rapid_commit {
         options.push(DhcpOption::RapidCommit);
     }

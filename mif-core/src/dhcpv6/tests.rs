@@ -18,6 +18,7 @@ use crate::{
 mod exchanges;
 mod information;
 mod leases;
+mod reconfigure;
 
 const DUID: [u8; 10] = [0, 3, 0, 1, 2, 0, 0xde, 0xad, 0xbe, 0xef];
 const SERVER: [u8; 10] = [0, 3, 0, 1, 2, 0, 0, 0, 0, 1];
@@ -274,7 +275,7 @@ fn answers_that_do_not_count() {
         ("a Reply", &|b| b.answer(MessageType::Reply).with(ia(lease(1))), Err("no-rapid-commit")),
         ("a Solicit", &|b| b.answer(MessageType::Solicit), Err("message-type")),
         ("an unknown type", &|b| b.answer(MessageType::Other(77)), Err("message-type")),
-        ("a Reconfigure", &|b| b.answer(MessageType::Reconfigure), Err("reconfigure")),
+        ("a Reconfigure", &|b| b.answer(MessageType::Reconfigure), Err("reconfigure-message")),
     ];
     for (row, answer, expected) in rows {
         let mut bench = Bench::new(stateful());

@@ -24,6 +24,7 @@
 //! * [`IdentityAssociation`]: what is leased.
 
 mod address_selection;
+pub mod authentication;
 mod encrypted_dns;
 mod error;
 mod identity_association;
@@ -38,6 +39,7 @@ mod tlv;
 use serde::{Deserialize, Serialize};
 
 pub use address_selection::{AddressSelection, PolicyRow};
+pub use authentication::{Authentication, Rkap};
 pub use encrypted_dns::EncryptedResolver;
 pub use error::{EmitError, IgnoredOption, OptionError, ParseError};
 pub use identity_association::{IdentityAssociation, Lease};

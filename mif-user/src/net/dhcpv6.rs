@@ -1,7 +1,9 @@
-//! DHCPv6 messages in and out (RFC 8415 §7.2): a UDP socket of one link, which is there while the link's client asks.
+//! DHCPv6 messages in and out (RFC 8415 §7.2): a UDP socket of one link, which is there while the link's client asks, or may be told
+//! to.
 //!
-//! Not one for all links, and not all the time: a client answers nobody (it takes no Reconfigure), so between its questions it
-//! needs no port, and a port that is held is one that another client of the host, started later, does not get. The socket is bound
+//! Not one for all links, and not all the time: where no server has given it a key for Reconfigure messages, a client hears nobody
+//! between its questions and needs no port; and a port that is held is one that another client of the host, started later, does
+//! not get. The socket is bound
 //! to the interface and to its link-local address, so that an answer by another link is none of it; and without SO_REUSEADDR, so that
 //! another client there is noticed: two sockets that share the port would take each other's answers.
 

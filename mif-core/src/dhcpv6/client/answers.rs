@@ -7,6 +7,7 @@ use crate::{
     dhcpv6::{
         answer::{self, Discarded, Question},
         lease::Leases,
+        reconfigure::{self, Key},
         request,
         timing::{IRT_DEFAULT, IRT_MINIMUM},
     },
@@ -42,6 +43,12 @@ impl Client {
             _ => None,
         };
         let message = parsed.message;
+        if message.kind == MessageType::Reconfigure {
+            let key = self.reconfigure_key.as_mut();
+            let asked = reconfigure::check(&message, datagram, &self.duid, key)?;
+            self.take_reconfigure(asked, now, random)?;
+            return Ok(received);
+        }
         let server = answer::check(&message, question)?.to_vec();
         self.hear_max_rt(&message);
         if message.kind == MessageType::Advertise {
@@ -50,6 +57,22 @@ impl Client {
             self.reply(message, server, now, random, &mut received);
         }
         Ok(received)
+    }
+
+    /// §18.2.11: further ones do not count while one is under way.
+    fn take_reconfigure(
+        &mut self,
+        asked: MessageType,
+        now: Time,
+        random: &mut impl FnMut() -> Random,
+    ) -> Result<(), Discarded> {
+        match (&self.state, asked) {
+            (State::Bound, _) | (State::Informed, MessageType::InformationRequest) => {
+                self.reconfigure(asked, now, random);
+                Ok(())
+            }
+            _ => Err(Discarded::ReconfigureUntimely),
+        }
     }
 
     fn hear_max_rt(&mut self, message: &Message) {
@@ -159,8 +182,13 @@ impl Client {
                     _ => None,
                 });
                 self.keep(message, server, now);
-                self.refresh_at = refresh_at(refresh, now);
-                self.state = State::Informed;
+                if self.leases.is_empty() {
+                    self.refresh_at = refresh_at(refresh, now);
+                    self.state = State::Informed;
+                } else {
+                    // The server wanted it so (§18.2.11). It is refreshed with the leases.
+                    self.state = State::Bound;
+                }
             }
             MessageType::Solicit | MessageType::Request if status == StatusCode::NotOnLink => {
                 self.refused(now, random);
@@ -235,6 +263,10 @@ impl Client {
                     | DhcpOption::Unknown { .. }
             )
         };
+        // §20.4.3: each new key replaces the one before.
+        if let Some(key) = Key::of(&message, &server) {
+            self.reconfigure_key = Some(key);
+        }
         self.server = server;
         self.options = message.options.into_iter().filter(of_use).collect();
         self.received = Some(now);

@@ -10,13 +10,17 @@ use crate::{
         request::{self, Request},
         timing::{self, MAX_RT},
     },
-    retransmission::{Due, Random, Retransmission},
+    retransmission::{Due, Parameters, Random, Retransmission},
     time::{Deadline, Time},
     wire::dhcpv6::{MessageType, TransactionId},
 };
 
 /// After a server that offers and then refuses: twice as long each time, from this on. §18.2.10 asks for a limit and names none.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often one server is asked for information because it wanted so: as often as for leases (REQ_MAX_RC). The RFC sets no end,
+/// and the server may be gone.
+const RECONFIGURED_MAX_RC: u32 = 10;
 
 impl Client {
     /// What the exchange has to send now.
@@ -76,6 +80,8 @@ impl Client {
             MessageType::Confirm | MessageType::Rebind => self.state = State::Bound,
             MessageType::Decline => self.go_on(now, random),
             MessageType::Release => self.state = State::Idle,
+            // The server that wanted to be asked is silent; the leases are there.
+            MessageType::InformationRequest if !self.leases.is_empty() => self.state = State::Bound,
             _ => self.discover(now, Duration::ZERO, random),
         }
     }
@@ -103,6 +109,7 @@ impl Client {
         self.options.clear();
         self.received = None;
         self.refresh_at = Deadline::NEVER;
+        self.reconfigure_key = None;
         self.state = State::Idle;
     }
 
@@ -135,6 +142,19 @@ impl Client {
         let server = (kind == MessageType::Renew).then(|| self.server.clone());
         let sending = Retransmission::new(timing::parameters(kind, maximum, end), at);
         self.begin(kind, sending, server, Vec::new(), random);
+    }
+
+    /// Does what a server asks for (§18.2.11).
+    pub(super) fn reconfigure(&mut self, asked: MessageType, now: Time, random: &mut impl FnMut() -> Random) {
+        if asked != MessageType::InformationRequest {
+            return self.ask(asked, now, now, random);
+        }
+        // §18.2.6: it names the server, and so must end if that one has gone meanwhile: then any server is asked.
+        let count = Some(RECONFIGURED_MAX_RC);
+        let timing = timing::parameters(asked, self.inf_max_rt.value, None);
+        let at = now.after(timing::delay(random()));
+        let sending = Retransmission::new(Parameters { count, ..timing }, at);
+        self.begin(asked, sending, Some(self.server.clone()), Vec::new(), random);
     }
 
     /// Begins a question about some leases, to their server, at once.

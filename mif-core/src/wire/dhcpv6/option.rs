@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, net::Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AddressSelection, EmitError, EncryptedResolver, IdentityAssociation, NextHop, NtpServer, OptionError,
-    ParseError, PvdContainer, RdnssSelection, RoutePrefix, Status,
+    AddressSelection, Authentication, EmitError, EncryptedResolver, IdentityAssociation, NextHop, NtpServer,
+    OptionError, ParseError, PvdContainer, RdnssSelection, RoutePrefix, Status,
     identity_association::Kind,
     tlv::{self, Ignored, Tlv},
 };
@@ -104,8 +104,8 @@ pub enum DhcpOption {
     Preference(u8),
     /// Hundredths of a second since the exchange began, at most 0xffff.
     ElapsedTime(u16),
-    /// As it came: nothing here checks it.
-    Authentication(Vec<u8>),
+    /// Proof of who sent the message, or the key for it.
+    Authentication(Authentication),
     /// The server's word on the message.
     StatusCode(Status),
     /// Two messages instead of four.
@@ -230,7 +230,7 @@ fn flat(code: u16, data: &[u8], codes: &DraftCodes) -> Result<DhcpOption, Option
         }
         code::PREFERENCE => DhcpOption::Preference(exactly::<1>(data, "1")?[0]),
         code::ELAPSED_TIME => DhcpOption::ElapsedTime(u16_at(exactly::<2>(data, "2")?, 0..2)),
-        code::AUTHENTICATION => DhcpOption::Authentication(data.into()),
+        code::AUTHENTICATION => DhcpOption::Authentication(Authentication::parse(data)?),
         code::STATUS_CODE => DhcpOption::StatusCode(Status::parse(data)?),
         code::RAPID_COMMIT => exactly::<0>(data, "0").map(|_| DhcpOption::RapidCommit)?,
         code::RECONFIGURE_MESSAGE => DhcpOption::ReconfigureMessage(exactly::<1>(data, "1")?[0]),
@@ -343,10 +343,10 @@ impl DhcpOption {
 
     fn emit_data(&self, codes: &DraftCodes, out: &mut Vec<u8>) -> Result<(), EmitError> {
         match self {
-            Self::ClientId(data)
-            | Self::ServerId(data)
-            | Self::Authentication(data)
-            | Self::Unknown { data, .. } => out.extend_from_slice(data),
+            Self::ClientId(data) | Self::ServerId(data) | Self::Unknown { data, .. } => {
+                out.extend_from_slice(data)
+            }
+            Self::Authentication(authentication) => authentication.emit(out),
             Self::IaNa(association) => association.emit(Kind::Addresses, out)?,
             Self::IaPd(association) => association.emit(Kind::Prefixes, out)?,
             Self::OptionRequest(codes) => out.extend(codes.iter().flat_map(|code| code.to_be_bytes())),

@@ -401,7 +401,7 @@ impl Link {
     /// The socket, while the client asks.
     fn port(&mut self, host: &Host<'_>, outcome: &mut Outcome) -> Option<&Dhcpv6Socket> {
         let client = self.client.as_mut()?;
-        if !self.linked || client.asking().is_none() {
+        if !self.linked || client.asking().is_none() && !client.takes_reconfigure() {
             self.socket = None;
             return None;
         }
