@@ -77,6 +77,15 @@ impl Deadline {
         (self != Self::NEVER).then_some(Time(self.0))
     }
 
+    /// The same deadline on another clock, which shows `there` when this one shows `here`: what was kept over a boot.
+    #[must_use]
+    pub fn on_other_clock(self, here: Time, there: Time) -> Self {
+        let Some(Time(at)) = self.time() else { return self };
+        let moved = i128::from(at) - i128::from(here.0) + i128::from(there.0);
+        // What has passed before that clock began has passed.
+        Self(u64::try_from(moved.max(0)).unwrap_or(u64::MAX))
+    }
+
     /// What is left, `None` for ever, zero when passed.
     #[must_use]
     pub fn remaining(self, now: Time) -> Option<Duration> {
@@ -109,6 +118,19 @@ mod tests {
             let deadline = Deadline::from_lifetime(seconds, now);
             assert_eq!(deadline.as_nanos(), nanos, "{seconds}");
             assert_eq!(deadline.passed(now), passed, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn clocks() {
+        for (at, here, there, expected) in
+            [(10, 5, 100, 105), (10, 20, 100, 90), (10, 20, 5, 0), (u64::MAX, 20, 5, u64::MAX)]
+        {
+            assert_eq!(
+                Deadline(at).on_other_clock(Time(here), Time(there)),
+                Deadline(expected),
+                "{at} {here}"
+            );
         }
     }
 }

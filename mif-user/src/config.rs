@@ -10,14 +10,16 @@ use std::{
 };
 
 use mif_common::{abi::Mode, limits};
-use mif_core::{pvd::Groups, select::policy_table::in_force::Settings};
+use mif_core::{pvd::Groups, select::policy_table::in_force::Settings, wire::dhcpv6::DraftCodes};
 
 use crate::{mode::Otherwise, pattern::Pattern};
 
 mod address_selection;
+mod dhcpv6;
 mod file;
 mod policy;
 
+pub use dhcpv6::{Dhcpv6, InterfaceDhcpv6};
 pub use file::interface_name;
 
 /// Where the daemon looks when it is not told otherwise.
@@ -51,6 +53,10 @@ pub struct Config {
     pub limits: Limits,
     /// What view 0 does while somebody else's policy rules exist.
     pub foreign_rules: ForeignRules,
+    /// When DHCPv6 clients ask, where an interface says nothing of its own.
+    pub dhcpv6: Dhcpv6,
+    /// The numbers of DHCPv6 options that drafts describe.
+    pub dhcpv6_options: DraftCodes,
     /// The administrator's address selection policy, and whether networks' count.
     pub address_selection: Settings,
     /// Policies; of those that are for one cgroup the first counts.
@@ -64,6 +70,8 @@ pub struct Interface {
     pub metric: Option<u32>,
     /// Its IPv4 belongs to its IPv6 PvD, where there is one.
     pub merge_ipv4: bool,
+    /// Its DHCPv6 client.
+    pub dhcpv6: InterfaceDhcpv6,
 }
 
 /// Sizes of the tables.
@@ -125,6 +133,8 @@ impl Default for Config {
             state_dir: "/run/mif".into(),
             limits: Limits::default(),
             foreign_rules: ForeignRules::default(),
+            dhcpv6: Dhcpv6::default(),
+            dhcpv6_options: DraftCodes::default(),
             address_selection: Settings::default(),
             policies: Vec::new(),
         }

@@ -9,6 +9,22 @@ use std::{
 use nix::sys::{inotify::Inotify, timerfd::TimerFd};
 use tokio::io::{Interest, unix::AsyncFd};
 
+/// Lets this process have as many descriptors as it is allowed at most (RLIMIT_NOFILE): the usual 1024 are few where a thousand links
+/// come up at once, and each has a socket while its DHCPv6 client asks.
+pub(crate) fn raise_limit() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes to a value of the right type.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the kernel reads a value of the right type.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Something that owns one descriptor.
 ///
 /// # Safety

@@ -25,6 +25,16 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     fs::rename(&aside, path)
 }
 
+/// As [`write_json`], and when it returns the new file is there after a power cut too.
+///
+/// # Errors
+/// As [`write_json`].
+pub fn write_json_durably<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    write_json(path, value)?;
+    // The rename is of the directory.
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
 /// Reads a JSON file. A missing file is `None`; one that cannot be understood is renamed to `*.bad` so that nothing is
 /// lost, and the second value says so.
 pub fn read_json_or_set_aside<T: DeserializeOwned>(path: &Path) -> (Option<T>, Option<String>) {

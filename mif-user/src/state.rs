@@ -6,13 +6,20 @@
 use std::{
     collections::BTreeMap,
     io,
+    net::Ipv6Addr,
     path::{Path, PathBuf},
 };
 
-use mif_core::{pvd::snapshot::PvdSnapshot, time::Time};
+use mif_core::{
+    dhcpv6::HeldLease,
+    pvd::snapshot::PvdSnapshot,
+    time::{Deadline, Time},
+    wire::dhcpv6::MessageType,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::Dhcpv6,
     files,
     mode::Mode,
     policy::{Policy, Removed, Waiting},
@@ -48,6 +55,9 @@ pub struct State {
     pub links: Vec<Link>,
     /// The PvDs.
     pub pvds: Vec<PvdSnapshot>,
+    /// The DHCPv6 clients, and the links that are left to another one.
+    #[serde(default)]
+    pub dhcpv6: Vec<Dhcpv6Client>,
     /// The policies in force.
     pub policies: Vec<Policy>,
     /// What of the configured policies is not in force, and why.
@@ -73,6 +83,51 @@ pub struct Link {
     pub up: bool,
     /// Whether tc egress is attached to it.
     pub egress: bool,
+}
+
+/// The DHCPv6 client of a link.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Dhcpv6Client {
+    /// The interface's name.
+    pub interface: String,
+    /// Its index.
+    pub ifindex: u32,
+    /// What the configuration says.
+    pub wish: Dhcpv6,
+    /// Where it stands.
+    pub state: Dhcpv6State,
+    /// The message that waits for an answer.
+    pub asking: Option<MessageType>,
+    /// Who else is the client of the link.
+    pub others: Option<String>,
+    /// Where the last answer came from: the server, or the link's relay.
+    pub server: Option<Ipv6Addr>,
+    /// The server's DUID, hexadecimal; empty without one.
+    pub server_duid: String,
+    /// What is leased.
+    pub leases: Vec<HeldLease>,
+    /// T1: when the server is asked again.
+    pub t1: Deadline,
+    /// T2: when any server is.
+    pub t2: Deadline,
+    /// When the client does something next.
+    pub next: Deadline,
+}
+
+/// Where a DHCPv6 client stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dhcpv6State {
+    /// Another client has the link.
+    Left,
+    /// The link is down, or has no usable link-local address yet.
+    Waiting,
+    /// No answer yet.
+    Asking,
+    /// There are leases.
+    Bound,
+    /// There is configuration without leases.
+    Informed,
 }
 
 impl State {

@@ -32,6 +32,7 @@ pub mod bpffs;
 pub mod cgroup;
 mod datagram;
 pub mod deadline;
+pub mod dhcp_server;
 pub mod echo;
 pub mod enforced;
 pub mod events;

@@ -5,8 +5,15 @@ use std::{env, path::Path};
 use anyhow::{Result, bail};
 
 /// Programs that the lab starts, with the Debian package of each.
-const PROGRAMS: [(&str, &str); 4] =
-    [("ip", "iproute2"), ("radvd", "radvd"), ("find", "findutils"), ("ping", "iputils-ping")];
+const PROGRAMS: [(&str, &str); 7] = [
+    ("ip", "iproute2"),
+    ("radvd", "radvd"),
+    ("find", "findutils"),
+    ("ping", "iputils-ping"),
+    ("kea-dhcp6", "kea-dhcp6-server"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("dhcpd", "isc-dhcp-server"),
+];
 
 /// Checks for all of it at once, so that the message is complete.
 ///

@@ -52,7 +52,7 @@ struct Program {
     need: Need,
 }
 
-const PROGRAMS: [Program; 4] = [
+const PROGRAMS: [Program; 7] = [
     Program { name: "ip", package: "iproute2", why: "looks into the lab's namespaces", need: Need::Lab },
     Program {
         name: "radvd",
@@ -61,12 +61,23 @@ const PROGRAMS: [Program; 4] = [
         need: Need::Lab,
     },
     Program { name: "ping", package: "iputils-ping", why: "is what people try first", need: Need::Lab },
+    Program {
+        name: "kea-dhcp6",
+        package: "kea-dhcp6-server",
+        why: "leases in the kernel tests",
+        need: Need::Lab,
+    },
+    Program { name: "dnsmasq", package: "dnsmasq-base", why: "leases in the kernel tests", need: Need::Lab },
+    Program { name: "dhcpd", package: "isc-dhcp-server", why: "leases in the kernel tests", need: Need::Lab },
     Program { name: "g++", package: "g++", why: "compiles libFuzzer", need: Need::Fuzz },
 ];
 
 /// With this file, Debian's radvd.service starts as soon as the package is installed; without it, it does not
 /// (`ConditionPathExists` in the unit). A set-up step must not begin to send Router Advertisements.
 const RADVD_CONFIGURATION: &str = "/etc/radvd.conf";
+/// With Debian's own configuration Kea listens on no interface, and ISC dhcpd ends because it finds no subnet.
+const DHCP_SERVERS: [&str; 2] = ["kea-dhcp6-server", "isc-dhcp-server"];
+
 /// How long apt waits for another package manager (unattended-upgrades) before it gives up.
 const APT_LOCK_SECONDS: u32 = 300;
 
@@ -190,6 +201,11 @@ fn programs(needs: &[Need]) -> Result<()> {
             );
         }
         println!("setup: Debian's radvd.service stays off: it starts only when {RADVD_CONFIGURATION} exists");
+    }
+    if missing.iter().any(|program| DHCP_SERVERS.contains(&program.package)) {
+        println!(
+            "setup: Debian's units for kea-dhcp6-server and isc-dhcp-server serve no interface as they come, and dnsmasq-base has none"
+        );
     }
     let packages: Vec<_> = missing.iter().map(|program| program.package).collect();
     let by_hand = format!("by hand, as root: apt-get install {}", packages.join(" "));

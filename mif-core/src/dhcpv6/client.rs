@@ -178,9 +178,12 @@ impl Client {
         }
     }
 
-    /// Leases of a client before, whose link may be another one by now: [`Self::link_up`] asks.
-    pub fn restore(&mut self, server: Vec<u8>, leases: Leases) {
-        (self.server, self.leases) = (server, leases);
+    /// What a client before had, whose link may be another one by now: [`Self::link_up`] asks.
+    pub fn restore(&mut self, configuration: Configuration, leases: Leases) {
+        // The answer to a Confirm says nothing of them (§18.4.3).
+        (self.options, self.received) = (configuration.options, configuration.received);
+        self.refresh_at = configuration.refresh_at;
+        (self.server, self.leases) = (configuration.server, leases);
     }
 
     /// Begins to ask, or asks for something else: what was under way and what was given is forgotten.
@@ -224,6 +227,12 @@ impl Client {
             State::Asking(exchange) => Some(exchange.kind),
             _ => None,
         }
+    }
+
+    /// Whether a server may ask it to ask, at any time (§18.2.11): it has the server's key.
+    #[must_use]
+    pub const fn takes_reconfigure(&self) -> bool {
+        self.reconfigure_key.is_some()
     }
 
     /// The transaction id of what is under way.

@@ -168,6 +168,22 @@ impl Leases {
         before != self.held.len()
     }
 
+    /// The same leases on another clock: see [`Deadline::on_other_clock`].
+    #[must_use]
+    pub fn on_other_clock(&self, here: Time, there: Time) -> Self {
+        let moved = |deadline: Deadline| deadline.on_other_clock(here, there);
+        let lease = |lease: &HeldLease| HeldLease {
+            prefix: lease.prefix,
+            preferred_until: moved(lease.preferred_until),
+            valid_until: moved(lease.valid_until),
+        };
+        Self {
+            held: self.held.iter().map(|(prefix, held)| (*prefix, lease(held))).collect(),
+            t1: moved(self.t1),
+            t2: moved(self.t2),
+        }
+    }
+
     /// Gives one up.
     pub fn remove(&mut self, prefix: Ipv6Net) -> Option<HeldLease> {
         self.held.remove(&prefix)

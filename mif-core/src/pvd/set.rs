@@ -171,6 +171,21 @@ impl PvdSet {
         self.indices.iter().count()
     }
 
+    /// What the routers of an interface ask hosts to do by DHCPv6, all PvDs of it together: addresses (M), and other
+    /// configuration (O). M without O is both (RFC 4861 §4.2).
+    #[must_use]
+    pub fn asks_for_dhcpv6(&self, ifindex: u32) -> (bool, bool) {
+        let routers = self
+            .links
+            .get(&ifindex)
+            .into_iter()
+            .flat_map(|link| link.pvds.values())
+            .flat_map(|pvd| pvd.routers.values());
+        routers.fold((false, false), |(managed, other), router| {
+            (managed | router.managed, other | router.other_config | router.managed)
+        })
+    }
+
     /// Whether the kernel has a route by this router on the interface, whoever put it there.
     #[must_use]
     pub fn has_kernel_route_by(&self, ifindex: u32, router: Ipv6Addr) -> bool {

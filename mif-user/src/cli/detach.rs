@@ -16,16 +16,19 @@ use super::{
 };
 use crate::{
     control,
+    daemon::dhcpv6::kept,
     kernel::{attach, pins},
     lock,
     state::State,
 };
 
-mod routes;
+mod own;
 
-/// What the daemon leaves in its state directory, beside the state file and the socket: policies, and the last Router
-/// Advertisements.
-const STATE_FILES: [&str; 5] = [
+/// What the daemon leaves in its state directory, beside the state file, the socket and the directory of leases: policies, the last
+/// Router Advertisements, and the DUID.
+const STATE_FILES: [&str; 7] = [
+    "duid.json",
+    "duid.json.bad",
     "policies.json",
     "advertisements.json",
     "state.json.bad",
@@ -68,14 +71,17 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     for interface in nix::net::if_::if_nameindex().context("cannot list the interfaces")?.iter() {
         attach::detach_netlink(interface.index());
     }
-    let routes = routes::remove()?;
-    if routes != 0 {
-        done.push(counted(routes, "route"));
-    }
+    let (routes, addresses) = own::remove()?;
+    done.extend(some(routes, "route").into_iter().chain(some(addresses, "address lease")));
     for file in state_files(&global.state_dir()) {
         if remove_file(&file)? {
             done.push(file.display().to_string());
         }
+    }
+    let leases = kept::directory(&global.state_dir());
+    if leases.exists() {
+        fs::remove_dir_all(&leases).with_context(|| format!("cannot remove {}", leases.display()))?;
+        done.push(leases.display().to_string());
     }
     lock.remove().with_context(|| format!("cannot remove {}", lock::path(&global.state_dir()).display()))?;
     if !existed || is_empty(&global.state_dir()) {
@@ -86,6 +92,11 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         if done.is_empty() { "There was nothing to remove.\n".into() } else { removed(&done).to_string() };
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many, unless none.
+fn some(count: usize, what: &str) -> Option<String> {
+    (count != 0).then(|| counted(count, what))
 }
 
 fn removed(done: &[String]) -> Table {
@@ -102,8 +113,9 @@ fn inventory(global: &Global) -> Result<String> {
         "pins",
         if pins.exists() { pins.display().to_string() } else { format!("none at {}", pins.display()) },
     );
-    let routes = routes::own()?.len();
-    table.field("routes", if routes == 0 { "none".into() } else { counted(routes, "route") });
+    let (routes, addresses) = own::count()?;
+    table.field("routes", some(routes, "route").unwrap_or_else(|| "none".into()));
+    table.field("leases", some(addresses, "address lease").unwrap_or_else(|| "none".into()));
     let files: Vec<String> = state_files(&global.state_dir())
         .into_iter()
         .filter(|file| file.exists())

@@ -19,6 +19,8 @@ use super::{
 };
 use crate::{kernel::pins, mode::Mode, policy::Waiting};
 
+mod dhcpv6;
+
 /// Show what is in force: PvDs, policies, counters, and what is wrong
 #[derive(Debug, clap::Args)]
 #[command(
@@ -26,6 +28,8 @@ use crate::{kernel::pins, mode::Mode, policy::Waiting};
 effective_mode{ipv4, ipv6}, foreign_rules[], interfaces[{name, ifindex, up, egress}], \
 cgroup_programs[{program, cgroup}], pvds[] as `mif pvd --json`, policies[] as `mif policy list --json`, \
 waiting[{cgroup, why, groups, otherwise, mode, view}] of configured policies that are not in force, \
+dhcpv6[{interface, ifindex, wish, state, asking, others, server, server_duid, leases[], t1_seconds, \
+t2_seconds, valid_seconds}], \
 counters[{reason, text, count, bytes}], refused{what: how often}, problems[].
 
 Examples:
@@ -52,6 +56,7 @@ struct Report {
     pvds: Vec<pvd::Row>,
     policies: Vec<policy::Row>,
     waiting: Vec<Waiting>,
+    dhcpv6: Vec<dhcpv6::Row>,
     counters: Vec<Counter>,
     refused: BTreeMap<String, u64>,
     problems: Vec<String>,
@@ -114,6 +119,7 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         pvds: pvd::rows(names, &tables.pvds, *now),
         policies: policy::rows(names, &maps.policies()?, &tables),
         waiting: state.map(|state| state.waiting.clone()).unwrap_or_default(),
+        dhcpv6: dhcpv6::rows(names, *now),
         counters: counters(&maps.counts()?),
         refused: state.map(|state| state.refused.clone()).unwrap_or_default(),
         problems: state.map(|state| state.problems.clone()).unwrap_or_default(),
@@ -277,6 +283,9 @@ impl fmt::Display for Report {
         }
         if !self.waiting.is_empty() {
             write!(f, "\n{}", policy::waiting_table(&self.waiting))?;
+        }
+        if !self.dhcpv6.is_empty() {
+            write!(f, "\n{}", dhcpv6::table(&self.dhcpv6))?;
         }
         if !self.counters.is_empty() {
             write!(f, "\n{}", counter_table(&self.counters))?;

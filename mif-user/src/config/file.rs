@@ -11,8 +11,9 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::Spanned;
 
 use super::{
-    Config, ENTRIES_MAX, ForeignRules, Interface, Limits, POLICIES_MAX, Problem,
+    Config, ENTRIES_MAX, ForeignRules, Interface, InterfaceDhcpv6, Limits, POLICIES_MAX, Problem,
     address_selection::FileAddressSelection,
+    dhcpv6::{Dhcpv6Name, FileOptions, PrefixLength},
     policy::{self, FileGroup, FilePolicy},
 };
 
@@ -37,6 +38,10 @@ struct File {
     limits: FileLimits,
     #[serde(default)]
     foreign_rules: ForeignRulesName,
+    #[serde(default)]
+    dhcpv6: Dhcpv6Name,
+    #[serde(default)]
+    dhcpv6_options: FileOptions,
     #[serde(default)]
     address_selection: FileAddressSelection,
     #[serde(default)]
@@ -87,6 +92,27 @@ struct FileInterface {
     metric: Option<u32>,
     #[serde(default)]
     ipv4: Ipv4Name,
+    dhcpv6: Option<Dhcpv6Name>,
+    dhcpv6_prefix: Option<PrefixLength>,
+    #[serde(default)]
+    dhcpv6_rapid_commit: bool,
+    #[serde(default)]
+    dhcpv6_rdnss_selection: bool,
+}
+
+impl From<FileInterface> for Interface {
+    fn from(file: FileInterface) -> Self {
+        Self {
+            metric: file.metric,
+            merge_ipv4: matches!(file.ipv4, Ipv4Name::Merge),
+            dhcpv6: InterfaceDhcpv6 {
+                mode: file.dhcpv6.map(|Dhcpv6Name(mode)| mode),
+                prefix: file.dhcpv6_prefix.map(|PrefixLength(length)| length),
+                rapid_commit: file.dhcpv6_rapid_commit,
+                rdnss_selection: file.dhcpv6_rdnss_selection,
+            },
+        }
+    }
 }
 
 /// Whether an interface's IPv4 is a PvD of its own.
@@ -239,9 +265,7 @@ impl File {
             interface: self
                 .interface
                 .into_iter()
-                .map(|(InterfaceName(name), FileInterface { metric, ipv4 })| {
-                    (name, Interface { metric, merge_ipv4: matches!(ipv4, Ipv4Name::Merge) })
-                })
+                .map(|(InterfaceName(name), interface)| (name, interface.into()))
                 .collect(),
             bpffs: path(self.bpffs, defaults.bpffs),
             cgroup: self.cgroup.map(|AbsolutePath(path)| path),
@@ -253,6 +277,8 @@ impl File {
                 policies: self.limits.policies.map_or(defaults.limits.policies, |size| size.0),
             },
             foreign_rules: self.foreign_rules.0,
+            dhcpv6: self.dhcpv6.0,
+            dhcpv6_options: self.dhcpv6_options.check()?,
             address_selection: self.address_selection.check()?,
             policies,
         })

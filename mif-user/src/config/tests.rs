@@ -4,6 +4,7 @@ use mif_core::{
         PolicyTable, Row,
         in_force::{Reach, Use},
     },
+    wire::dhcpv6::DraftCodes,
 };
 
 use super::*;
@@ -59,11 +60,20 @@ fn the_example() {
             _ => format!("{line}\n"),
         })
         .collect();
-    let interface = Interface { metric: Some(100), merge_ipv4: false };
+    let dhcpv6 = InterfaceDhcpv6 { mode: Some(Dhcpv6::Stateful), prefix: Some(56), ..Default::default() };
+    let interface = Interface { metric: Some(100), merge_ipv4: false, dhcpv6 };
+    let dhcpv6_options = DraftCodes {
+        next_hop: Some(242),
+        route_prefix: Some(243),
+        pvd: Some(65_000),
+        pvd_identity: Some(65_001),
+        pvd_signature: Some(65_002),
+    };
     let examples = Config {
         policies: example_policies(),
         interface: BTreeMap::from([("wan0".to_owned(), interface)]),
         cgroup: Some("/sys/fs/cgroup".into()),
+        dhcpv6_options,
         ..Config::default()
     };
     assert_eq!(Config::parse(&in_force), Ok(examples));
@@ -72,9 +82,15 @@ fn the_example() {
 /// The list of known keys comes from the error for an unknown one.
 #[test]
 fn the_example_has_every_key() {
-    for section in
-        ["", "[limits]\n", "[address_selection]\n", "[interface.x]\n", "[group.x]\n", "[[policy]]\n"]
-    {
+    for section in [
+        "",
+        "[limits]\n",
+        "[address_selection]\n",
+        "[dhcpv6_options]\n",
+        "[interface.x]\n",
+        "[group.x]\n",
+        "[[policy]]\n",
+    ] {
         let problem = Config::parse(&format!("{section}nope = 1")).expect_err("unknown");
         let known: Vec<&str> = problem.message.split('`').skip(3).step_by(2).collect();
         assert!(!known.is_empty(), "{}", problem.message);
@@ -108,6 +124,29 @@ fn values() {
             Config { limits, ..base() },
         ),
         ("foreign_rules = 'ignore'", Config { foreign_rules: ForeignRules::Ignore, ..base() }),
+        ("dhcpv6 = 'off'", Config { dhcpv6: Dhcpv6::Off, ..base() }),
+        (
+            "[interface.wan0]\ndhcpv6 = 'information'\ndhcpv6_prefix = 0\ndhcpv6_rapid_commit = true\ndhcpv6_rdnss_selection = true",
+            Config {
+                interface: BTreeMap::from([(
+                    "wan0".to_owned(),
+                    Interface {
+                        dhcpv6: InterfaceDhcpv6 {
+                            mode: Some(Dhcpv6::Information),
+                            prefix: Some(0),
+                            rapid_commit: true,
+                            rdnss_selection: true,
+                        },
+                        ..Default::default()
+                    },
+                )]),
+                ..base()
+            },
+        ),
+        (
+            "dhcpv6_options = { next_hop = 242 }",
+            Config { dhcpv6_options: DraftCodes { next_hop: Some(242), ..Default::default() }, ..base() },
+        ),
         (
             "[address_selection]\ndistributed = 'always'\nreach = 'host'\nrows = [{ prefix = '0.0.0.0/0', precedence = 9, label = 3 }]",
             Config {
@@ -150,6 +189,20 @@ fn mistakes() {
         // Bad values.
         ("mode = 'strct'", 1, 8, &["`strct` is no mode", "`observe`, `prefer` or `strict`"]),
         ("foreign_rules = 'x'", 1, 17, &["`x` is not known here", "`observe` or `ignore`"]),
+        ("dhcpv6 = true", 1, 10, &["invalid type: boolean `true`", "expected a string"]),
+        ("dhcpv6 = 'on'", 1, 10, &["`on` is not known here", "`auto`, `information`, `stateful` or `off`"]),
+        ("[interface.wan0]\ndhcpv6 = 'on'", 2, 10, &["`on` is not known here"]),
+        ("[interface.wan0]\ndhcpv6_prefix = 65", 2, 17, &["65 is out of range", "0 to 64"]),
+        ("[dhcpv6_options]\nnexthop = 242", 2, 1, &["unknown field `nexthop`", "`next_hop`"]),
+        ("[dhcpv6_options]\nnext_hop = 23", 2, 12, &["23 is no number for this option", "160 to 65535"]),
+        ("[dhcpv6_options]\nnext_hop = 65536", 2, 12, &["65536 is no number for this option"]),
+        (
+            "[dhcpv6_options]\nnext_hop = 242\nroute_prefix = 242",
+            3,
+            16,
+            &["242 is the number of next_hop already"],
+        ),
+        ("[dhcpv6_options]\npvd = 242", 2, 7, &["pvd without pvd_identity"]),
         ("address_selection.distributed = 'x'", 1, 33, &["`x` is not known here", "`always` or `never`"]),
         ("address_selection.reach = 'x'", 1, 27, &["`x` is not known here", "`pvd` or `host`"]),
         (

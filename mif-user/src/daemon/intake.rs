@@ -32,6 +32,7 @@ impl Daemon<'_> {
             Message::RouterAdvertisement(message) if self.synchronised => self.advertisement(message),
             Message::RouterAdvertisement(message) if self.early.len() < EARLY => self.early.push(message),
             Message::RouterAdvertisement(_) => self.refuse("advertisement-before-the-first-dump", 1),
+            Message::Dhcpv6(message) => self.clients.receive(&message),
             Message::Lost(loss) => {
                 let (what, count) = match loss {
                     Loss::RouterAdvertisements(count) => ("advertisement-dropped-by-kernel", count.into()),
@@ -51,6 +52,7 @@ impl Daemon<'_> {
                 self.links.insert(link.ifindex, link.clone());
                 if self.filter.takes(link.ifindex) {
                     self.soliciting.link(link, now);
+                    self.clients.link(link);
                 }
                 if !link.up {
                     forget_link(&mut self.unaccepted, link.ifindex);
@@ -63,9 +65,12 @@ impl Daemon<'_> {
                 self.links.remove(ifindex);
                 self.soliciting.gone(*ifindex);
                 forget_link(&mut self.unaccepted, *ifindex);
+                self.clients.gone(*ifindex);
                 self.next_hops.forget_link(*ifindex);
                 self.journal.forget_link(*ifindex);
             }
+            Event::Address(address) => self.clients.address(address, false),
+            Event::AddressGone(address) => self.clients.address(address, true),
             _ => {}
         }
         let complete = event == Event::ResyncEnd;
@@ -143,6 +148,7 @@ format!("cgroups without the policy that is configured for them: {count}, such a
         for message in std::mem::take(&mut self.early) {
             self.advertisement(message);
         }
+        self.take_over_leases(now);
     }
 
     /// Whether the kernel still has something of what a router said before this start: a route by it, or an address in one of
@@ -204,6 +210,7 @@ format!("cgroups without the policy that is configured for them: {count}, such a
         let advertisement = parsed.advertisement;
         self.advertises((ifindex, source));
         self.soliciting.heard(ifindex, &advertisement);
+        self.clients.heard(ifindex, source, &advertisement, received);
         let heard = Heard { ifindex, router: source, at: received, advertisement: advertisement.clone() };
         self.journal.hear(heard);
         self.owner.event(Event::RouterAdvertisement { ifindex, router: source, advertisement }, received);

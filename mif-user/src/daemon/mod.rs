@@ -6,6 +6,7 @@
 //! * [`hierarchy`]: cgroups that come and go.
 //! * `next_hops`: what the kernel is asked about those that do not answer.
 //! * [`soliciting`]: Router Solicitations, interface by interface.
+//! * [`dhcpv6`]: DHCPv6 clients, link by link.
 //! * [`journal`]: the Router Advertisements kept for the next start.
 //! * [`server`]: the control socket; [`watch`]: what watchers are told.
 
@@ -22,6 +23,7 @@ use crate::{
 
 mod accept_ra;
 mod conf;
+pub mod dhcpv6;
 pub mod filter;
 pub mod hierarchy;
 mod intake;
@@ -55,6 +57,8 @@ pub struct Options {
     pub metrics: BTreeMap<String, u32>,
     /// Interfaces whose IPv4 belongs to their IPv6 PvD.
     pub merge_ipv4: Vec<String>,
+    /// What DHCPv6 clients are to do.
+    pub dhcpv6: dhcpv6::Wishes,
     /// The mode of processes without a policy.
     pub mode: Mode,
     /// Only observe them while foreign policy rules exist.
@@ -85,6 +89,12 @@ impl Options {
             Configured { cgroup, terms: Terms { groups, otherwise, mode: mode.into() } }
         };
         let named_interfaces = config.named_interfaces();
+        let clients = config.interface.iter().map(|(name, interface)| (name.clone(), interface.dhcpv6));
+        let dhcpv6 = dhcpv6::Wishes {
+            mode: config.dhcpv6,
+            interfaces: clients.collect(),
+            codes: config.dhcpv6_options,
+        };
         Self {
             pins,
             state_dir: config.state_dir,
@@ -94,6 +104,7 @@ impl Options {
             ignore_interfaces: config.ignore_interfaces.into_iter().collect(),
             metrics: config.interface.into_iter().filter_map(metric).collect(),
             merge_ipv4,
+            dhcpv6,
             mode: config.mode.into(),
             observe_foreign_rules: config.foreign_rules == ForeignRules::Observe,
             address_selection: config.address_selection,

@@ -174,6 +174,7 @@ impl Daemon<'_> {
             foreign_rules_observed: self.options.observe_foreign_rules,
             links: self.links.values().map(link).collect(),
             pvds: self.owner.snapshot(now),
+            dhcpv6: self.clients.state(),
             policies: self.owner.policies.iter().cloned().collect(),
             waiting: self.owner.policies.waiting(),
             removed: self.owner.policies.removed().cloned().collect(),

@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     Options,
+    dhcpv6::Clients,
     filter::Filter,
     hierarchy::{Follow, Hierarchy},
     intake::Unaccepted,
@@ -30,6 +31,7 @@ use super::{
 use crate::{
     clock::{self, Timer},
     control::{self, Notice, Request},
+    fd,
     kernel::{
         mounts,
         pins::{self, Installation, Origin, Plan},
@@ -59,6 +61,9 @@ const ROUTERS_ANSWER: Duration = Duration::from_secs(2);
 /// When it cannot start, or a socket that it lives on fails.
 pub fn run(options: &Options) -> Result<()> {
     privileges::check()?;
+    if let Err(error) = fd::raise_limit() {
+        warn!("the limit of descriptors stays as it is: {error}");
+    }
     let _lock = lock::acquire(&options.state_dir)?;
     mounts::ensure_bpffs(&options.pins)?;
     let _pins = lock::acquire_pins(&options.pins)?;
@@ -106,6 +111,7 @@ pub(super) struct Daemon<'a> {
     pub(super) filter: Filter,
     pub(super) soliciting: Soliciting,
     pub(super) journal: Journal,
+    pub(super) clients: Clients,
     pub(super) links: BTreeMap<u32, mif_core::pvd::event::Link>,
     pub(super) refused: BTreeMap<String, u64>,
     /// What was wrong at the start and stays so.
@@ -139,6 +145,8 @@ impl<'a> Daemon<'a> {
         let configured: Vec<Configured> = options.policies.iter().map(|policy| policy.below(&root)).collect();
         warnings.extend(policies.configure(configured.clone()));
         let (journal, warning) = Journal::open(&options.state_dir);
+        warnings.extend(warning);
+        let (clients, warning) = Clients::open(&options.state_dir, options.dhcpv6.clone());
         warnings.extend(warning);
         let patterns = configured.iter().map(|policy| policy.cgroup.clone()).collect();
         let follow =
@@ -194,6 +202,7 @@ impl<'a> Daemon<'a> {
             filter: Filter::new(&options.interfaces, &options.ignore_interfaces),
             soliciting: Soliciting::default(),
             journal,
+            clients,
             links: BTreeMap::new(),
             refused: BTreeMap::new(),
             warnings,
@@ -225,6 +234,7 @@ impl<'a> Daemon<'a> {
             let (socket, sender) = (Arc::clone(&advertisements), sender.clone());
             tokio::spawn(async move { socket.run(sender).await })
         };
+        self.clients.read_into(sender.clone());
         let mut following = tokio::spawn(monitor.run(sender));
         let path = control::socket(&self.options.state_dir);
         let listener =
@@ -308,6 +318,9 @@ impl<'a> Daemon<'a> {
             self.turn(cause, &advertisements);
         }
         info!("stopping; what is pinned stays in force until its lifetimes end");
+        if self.options.detach_on_exit {
+            self.release_leases();
+        }
         self.write_state(clock::now());
         sd_notify(&[sd_notify::NotifyState::Stopping]);
         Ok(())
@@ -323,6 +336,7 @@ impl<'a> Daemon<'a> {
             }
         }
         if self.synchronised {
+            self.dhcpv6(now);
             let committed = self.owner.commit(now);
             for &(ifindex, router) in &committed.new_next_hops {
                 if let Err(error) = neighbour::resolve(ifindex, family::shown(router)) {
@@ -332,6 +346,7 @@ impl<'a> Daemon<'a> {
             self.ask_dead_next_hops(advertisements, now);
             self.soliciting.default_routers(self.owner.interfaces_with_default_router(), now);
             self.tell(cause, committed.operations);
+            self.keep_leases();
             if !self.ready && (now >= self.ready_at_last() || !self.owner.guesses_routers(now)) {
                 self.ready = true;
                 self.write_state(now);
@@ -362,7 +377,8 @@ impl<'a> Daemon<'a> {
         let dead = self.next_hops.next_deadline().time().filter(|_| self.synchronised);
         let policies = self.owner.policies.next_deadline();
         let pvds = self.owner.set.next_deadline();
-        [dead, pvds, self.soliciting.next_deadline(), policies, state_due, ready]
+        let clients = self.clients.next_deadline().filter(|_| self.synchronised);
+        [dead, pvds, clients, self.soliciting.next_deadline(), policies, state_due, ready]
             .into_iter()
             .flatten()
             .min()

@@ -89,7 +89,7 @@ fn gives_default_route(advertisement: &RouterAdvertisement) -> bool {
 
 /// The solicitations of hosts must not fall together, which wants no secret: the hasher that the standard library seeds
 /// from the kernel does.
-fn random() -> u32 {
+pub(super) fn random() -> u32 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(0u8) as u32
 }

@@ -4,6 +4,8 @@
 //! * [`ra`]: Router Advertisements in, Router Solicitations out, on a raw ICMPv6 socket.
 //! * [`arp`]: asks all on a link for a router.
 //! * [`ask`]: one question to rtnetlink and its answer; [`lookup`]: the kernel's own choice of route and source.
+//! * [`configure`]: the addresses and routes that `mif` itself puts into the kernel.
+//! * [`dhcpv6`]: DHCPv6 messages in and out, link by link.
 //! * [`neighbour`]: asks the kernel to resolve the routers that the tables name, and about those that are dead.
 //! * [`netlink`]: links, addresses, routes, neighbours and policy rules from rtnetlink.
 
@@ -11,6 +13,8 @@ use mif_core::{nud::Neighbour, pvd::event::Event};
 
 pub mod arp;
 pub mod ask;
+pub mod configure;
+pub mod dhcpv6;
 pub mod lookup;
 pub mod neighbour;
 pub mod netlink;
@@ -20,6 +24,9 @@ pub mod tunnels;
 /// `rtm_protocol` and `FRA_PROTOCOL` of what `mif` itself puts into the kernel, so that it can tell its own routes and
 /// remove them. In the range that iproute2's `rt_protos` leaves free for local use; no daemon is known to use it.
 pub const ROUTE_PROTOCOL_MIF: u8 = 201;
+
+/// `IFA_PROTO` of the addresses that `mif` leased, for the same. The kernel's own numbers end at 3 (linux/if_addr.h).
+pub const ADDRESS_PROTOCOL_MIF: u8 = ROUTE_PROTOCOL_MIF;
 
 /// Messages that wait for the owner. A full channel stops the reading; the sockets' own buffers, which are larger and
 /// count what they lose, take over then.
@@ -41,6 +48,8 @@ pub enum Message {
     ForeignRules(Vec<netlink::RuleInfo>),
     /// An ICMPv6 message of type 134, not yet validated.
     RouterAdvertisement(ra::RaMessage),
+    /// A datagram to the DHCPv6 client of a link, not yet validated.
+    Dhcpv6(dhcpv6::Dhcpv6Message),
     /// Input was lost; see each kind for what that means.
     Lost(Loss),
 }

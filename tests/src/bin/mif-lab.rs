@@ -12,13 +12,14 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use mif_tests::{
     cgroup::Cgroup,
+    dhcp_server::{DhcpServer, Offer, Program},
     family::Family,
     flow::{Flow, Kind},
     internet::{SERVERS, at_echo},
     isp::{ISP_A, ISP_B},
     matrix::{self, Matrix},
     mif::{Daemon as Mif, Site},
-    router::Daemon,
+    router::{Daemon, LAN},
     world::World,
 };
 
@@ -53,7 +54,7 @@ fn run(args: &Args) -> Result<bool> {
     println!(
         "Each provider's router drops what does not come from its own prefixes, as real ones do (BCP 38).\n"
     );
-    let world =
+    let mut world =
         World::two_uplinks(if args.radvd { Daemon::Radvd } else { Daemon::Embedded })?.dual_stack()?;
     let applications = Cgroup::new("applications")?;
 
@@ -61,8 +62,11 @@ fn run(args: &Args) -> Result<bool> {
     let alone = matrix::run(&world, Some(&applications))?;
     println!("{alone}");
 
+    println!("isp-b leases addresses as well (DHCPv6, Kea); nobody but mif asks.\n");
+    let _server = lease(&mut world)?;
     let site = Site::new(world.host.namespace(), &applications)?;
     let daemon = site.daemon::<&str>([])?;
+    wait_for_lease(&site)?;
     println!("With mif");
     let with = matrix::run(&world, Some(&applications))?;
     println!("{with}");
@@ -78,6 +82,26 @@ fn run(args: &Args) -> Result<bool> {
     daemon.stop()?;
     site.says(["detach", "--all"])?;
     Ok(good)
+}
+
+/// Lets the second provider lease addresses too, and its router say so.
+fn lease(world: &mut World) -> Result<DhcpServer> {
+    let router = world.router(&ISP_B);
+    let server =
+        DhcpServer::start(router.namespace(), LAN, Program::Kea, &Offer::new(ISP_B.lan, ISP_B.number))?;
+    let mut advertisement = ISP_B.advertisement();
+    advertisement.header.managed = true;
+    router.advertise(&advertisement)?;
+    Ok(server)
+}
+
+fn wait_for_lease(site: &Site) -> Result<()> {
+    site.wait_for_state("an address leased by isp-b to be used", |state| {
+        let client = state.dhcpv6.iter().find(|client| client.interface == ISP_B.name)?;
+        let leased = client.leases.first()?.address()?;
+        let mut sources = state.pvds.iter().flat_map(|pvd| &pvd.sources);
+        sources.any(|source| source.address == leased).then_some(())
+    })
 }
 
 /// Pins a cgroup to the second provider, and shows where its flows go and what `mif explain` says of one.

@@ -7,6 +7,7 @@ mod aftermath;
 mod chart;
 mod control;
 mod daemon;
+mod dhcpv6;
 mod document;
 mod egress;
 mod enforcement;
@@ -17,6 +18,7 @@ mod population;
 mod profile;
 mod progress;
 mod report;
+mod rest;
 mod routers;
 mod server;
 mod sockets;
@@ -75,10 +77,12 @@ enum Part {
     Control,
     /// A real daemon: memory, wake-ups
     Daemon,
+    /// A thousand DHCPv6 clients: memory, wake-ups, how fast an answer counts
+    Dhcpv6,
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Sockets, Self::Egress, Self::Control, Self::Daemon];
+    const ALL: [Self; 5] = [Self::Sockets, Self::Egress, Self::Control, Self::Daemon, Self::Dhcpv6];
 }
 
 impl std::fmt::Display for Part {
@@ -190,6 +194,9 @@ fn run(args: &Args) -> Result<()> {
     }
     if args.only.contains(&Part::Daemon) {
         daemon::measure(&plan, &mut progress, &mut report)?;
+    }
+    if args.only.contains(&Part::Dhcpv6) {
+        dhcpv6::measure(&plan, &mut progress, &mut report)?;
     }
     verdict::complete(&mut report);
     progress.end();
