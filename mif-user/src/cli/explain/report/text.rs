@@ -257,7 +257,7 @@ mod tests {
 
     fn source(flags: &[&'static str], next_hop: Option<&str>) -> SourceReport {
         SourceReport {
-            pvd: Some("eth0/fe80::1".into()).filter(|_| !flags.contains(&"stranded")),
+            pvd: (!flags.contains(&"stranded")).then(|| "eth0/fe80::1".into()),
             pvd_index: 1,
             interface: Some("eth0".into()),
             ifindex: 2,
