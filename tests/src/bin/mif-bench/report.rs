@@ -102,8 +102,11 @@ impl Row {
     /// Between what that which is judged lies.
     pub fn interval(&self) -> String {
         let of = |figure: Figure, number: fn(f64) -> String| {
-            let told = figure.low < figure.high;
-            told.then(|| format!("{} – {}", number(figure.low), number(figure.high))).unwrap_or_default()
+            if figure.low < figure.high {
+                format!("{} – {}", number(figure.low), number(figure.high))
+            } else {
+                String::new()
+            }
         };
         match self.judged {
             Some(Judged::Ratio) => self.ratio.map(|ratio| of(ratio, |value| format!("{value:.3}"))),
