@@ -4,7 +4,7 @@
 use std::{
     ffi::CString,
     fs,
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -115,8 +115,11 @@ impl Machine {
         lab.daemon()?.stop()?;
         let folder = Folder::new("bin")?;
         let program = folder.path().join("mif");
-        fs::copy(mif_tests::need::sibling("mif")?, &program)?;
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        // By another process: a test beside this one may fork while this one writes, and hold the file open until it has executed
+        // something; until then nobody may execute the copy (ETXTBSY).
+        let mut install = Command::new("install");
+        install.args(["-m", "755"]).arg(mif_tests::need::sibling("mif")?).arg(&program);
+        ensure!(install.status()?.success(), "{install:?} failed");
         Ok(Self { lab, program, _folder: folder })
     }
 

@@ -171,7 +171,7 @@ impl RaSocket {
     /// # Errors
     /// [`SolicitError`]. Nothing waits: a socket buffer that is full is an error too.
     pub fn send_rs(&self, ifindex: u32) -> Result<(), SolicitError> {
-        let address = ethernet_address(ifindex)?.map(|address| address.to_vec());
+        let address = ethernet_address(self.fd.get(), ifindex)?.map(|address| address.to_vec());
         let solicitation = RouterSolicitation { source_link_layer_address: address };
         self.send(ifindex, ALL_ROUTERS, &solicitation.emit().expect("six octets fit"))
     }
@@ -182,7 +182,7 @@ impl RaSocket {
     /// # Errors
     /// As [`Self::send_rs`].
     pub fn send_ns(&self, ifindex: u32, target: Ipv6Addr) -> Result<(), SolicitError> {
-        let address = ethernet_address(ifindex)?.map(|address| address.to_vec());
+        let address = ethernet_address(self.fd.get(), ifindex)?.map(|address| address.to_vec());
         let solicitation = NeighborSolicitation { target, source_link_layer_address: address };
         self.send(ifindex, solicitation.destination(), &solicitation.emit().expect("six octets fit"))
     }
@@ -247,14 +247,23 @@ fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> nix::Result<Received> {
     Ok(Received { message, overflow })
 }
 
-/// The Ethernet address of an interface; `None` for interfaces of another kind, which the solicitation says nothing of
-/// (RFC 4861 §4.1 has it as a SHOULD).
-fn ethernet_address(ifindex: u32) -> io::Result<Option<[u8; 6]>> {
-    let addresses = nix::ifaddrs::getifaddrs()?;
-    Ok(addresses
-        .filter_map(|entry| entry.address?.as_link_addr().copied())
-        .find(|link| link.ifindex() == ifindex as usize && link.hatype() == libc::ARPHRD_ETHER)
-        .and_then(|link| link.addr()))
+/// The Ethernet address of an interface (SIOCGIFHWADDR); `None` for interfaces of another kind, which the solicitation says nothing
+/// of (RFC 4861 §4.1 has it as a SHOULD). Not by a list of all interfaces, which a thousand of them would each ask for.
+fn ethernet_address(socket: &OwnedFd, ifindex: u32) -> io::Result<Option<[u8; 6]>> {
+    let name = nix::net::if_::if_indextoname(ifindex)?;
+    // SAFETY: a plain C structure, of which zeros are a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.to_bytes_with_nul()) {
+        *to = from.cast_signed();
+    }
+    // SAFETY: SIOCGIFHWADDR reads the name from an ifreq, and writes the address to it.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has written this member.
+    let address = unsafe { request.ifr_ifru.ifru_hwaddr };
+    let octets = address.sa_data.first_chunk().map(|octets| octets.map(|octet| octet as u8));
+    Ok(octets.filter(|_| address.sa_family == libc::ARPHRD_ETHER))
 }
 
 #[cfg(test)]
