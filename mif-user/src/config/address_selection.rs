@@ -4,9 +4,12 @@ use ipnet::IpNet;
 use mif_core::{
     family::mapped_net,
     pvd::limits::POLICY_ROWS_PER_PVD,
-    select::policy_table::{
-        PolicyTable, Row,
-        in_force::{Reach, Settings, Use},
+    select::{
+        policy_table::{
+            PolicyTable, Row,
+            in_force::{Reach, Settings, Use},
+        },
+        rfc6724::Privacy,
     },
 };
 use serde::Deserialize;
@@ -21,6 +24,7 @@ pub(super) struct FileAddressSelection {
     distributed: UseName,
     #[serde(default)]
     reach: ReachName,
+    privacy: Option<PrivacyName>,
     rows: Option<Vec<Spanned<FileRow>>>,
 }
 
@@ -57,6 +61,23 @@ impl TryFrom<String> for ReachName {
             "pvd" => Ok(Self(Reach::Pvd)),
             "host" => Ok(Self(Reach::Host)),
             _ => Err(format!("`{name}` is not known here, expected `pvd` or `host`")),
+        }
+    }
+}
+
+/// [`Privacy`], in the same way.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct PrivacyName(Privacy);
+
+impl TryFrom<String> for PrivacyName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        match name.as_str() {
+            "temporary" => Ok(Self(Privacy::Temporary)),
+            "public" => Ok(Self(Privacy::Public)),
+            _ => Err(format!("`{name}` is not known here, expected `temporary` or `public`")),
         }
     }
 }
@@ -105,6 +126,7 @@ impl FileAddressSelection {
             table: (!rows.is_empty()).then(|| PolicyTable::new(rows)),
             distributed: self.distributed.0,
             reach: self.reach.0,
+            privacy: self.privacy.map(|PrivacyName(privacy)| privacy),
         })
     }
 }

@@ -1,8 +1,11 @@
 use mif_core::{
     pvd::Selector,
-    select::policy_table::{
-        PolicyTable, Row,
-        in_force::{Reach, Use},
+    select::{
+        policy_table::{
+            PolicyTable, Row,
+            in_force::{Reach, Use},
+        },
+        rfc6724::Privacy,
     },
     wire::dhcpv6::DraftCodes,
 };
@@ -74,6 +77,7 @@ fn the_example() {
         interface: BTreeMap::from([("wan0".to_owned(), interface)]),
         cgroup: Some("/sys/fs/cgroup".into()),
         dhcpv6_options,
+        address_selection: Settings { privacy: Some(Privacy::Temporary), ..Settings::default() },
         ..Config::default()
     };
     assert_eq!(Config::parse(&in_force), Ok(examples));
@@ -148,7 +152,7 @@ fn values() {
             Config { dhcpv6_options: DraftCodes { next_hop: Some(242), ..Default::default() }, ..base() },
         ),
         (
-            "[address_selection]\ndistributed = 'always'\nreach = 'host'\nrows = [{ prefix = '0.0.0.0/0', precedence = 9, label = 3 }]",
+            "[address_selection]\ndistributed = 'always'\nreach = 'host'\nprivacy = 'public'\nrows = [{ prefix = '0.0.0.0/0', precedence = 9, label = 3 }]",
             Config {
                 address_selection: Settings {
                     table: Some(PolicyTable::new([Row {
@@ -158,6 +162,7 @@ fn values() {
                     }])),
                     distributed: Use::Always,
                     reach: Reach::Host,
+                    privacy: Some(Privacy::Public),
                 },
                 ..base()
             },
@@ -204,6 +209,7 @@ fn mistakes() {
         ),
         ("[dhcpv6_options]\npvd = 242", 2, 7, &["pvd without pvd_identity"]),
         ("address_selection.distributed = 'x'", 1, 33, &["`x` is not known here", "`always` or `never`"]),
+        ("address_selection.privacy = 'x'", 1, 29, &["`x` is not known here", "`temporary` or `public`"]),
         ("address_selection.reach = 'x'", 1, 27, &["`x` is not known here", "`pvd` or `host`"]),
         (
             "[address_selection]\nrows = [{ prefix = 'x', precedence = 1, label = 1 }]",

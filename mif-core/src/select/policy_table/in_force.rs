@@ -81,6 +81,8 @@ pub struct Settings {
     pub distributed: Use,
     /// For whom.
     pub reach: Reach,
+    /// The host's Privacy Preference (RFC 6724 §2.1), which no network's flag changes then, unless its policies go before all.
+    pub privacy: Option<Privacy>,
 }
 
 impl Settings {
@@ -96,7 +98,7 @@ impl Settings {
             table: self.table.as_ref().unwrap_or(PolicyTable::rfc6724()),
             by_administrator,
             automatic: &[],
-            privacy: Privacy::default(),
+            privacy: self.privacy.unwrap_or_default(),
         };
         let replaced = said.as_ref().is_some_and(|said| !said.rows.is_empty());
         let origin = match (&said, &self.table) {
@@ -105,7 +107,11 @@ impl Settings {
             (_, Some(_)) => PolicyOrigin::Administrator,
             _ => PolicyOrigin::Default,
         };
-        let (table, privacy) = (local.table(said.as_ref()), local.privacy(said.as_ref()));
+        let table = local.table(said.as_ref());
+        let privacy = match self.privacy {
+            Some(own) if self.distributed != Use::Always => own,
+            _ => local.privacy(said.as_ref()),
+        };
         let is_default = origin == PolicyOrigin::Default && privacy == Privacy::default();
         (!is_default).then_some(Policy { origin, table, privacy })
     }
@@ -144,7 +150,9 @@ mod tests {
         };
         let flags =
             |privacy_preference| Some(AddressSelection { privacy_preference, ..AddressSelection::default() });
-        let settings = |distributed, table, reach| Settings { distributed, table, reach };
+        let settings = |distributed, table, reach| Settings { distributed, table, reach, privacy: None };
+        let private =
+            |distributed, privacy| Settings { distributed, privacy: Some(privacy), ..Settings::default() };
         let none = || None;
         let own = || Some(written.clone());
         for (id, settings, said, expected) in [
@@ -193,6 +201,36 @@ mod tests {
                 Some((Administrator, OWN, Privacy::Public)),
             ),
             ("never", settings(Use::Never, none(), Reach::Pvd), table(false), None),
+            (
+                "the host's preference",
+                private(Use::UnlessConfigured, Privacy::Public),
+                None,
+                Some((PolicyOrigin::Default, 1, Privacy::Public)),
+            ),
+            (
+                "stays, whatever a flag says",
+                private(Use::UnlessConfigured, Privacy::Temporary),
+                flags(false),
+                None,
+            ),
+            (
+                "beside the network's table too",
+                private(Use::UnlessConfigured, Privacy::Temporary),
+                table(false),
+                Some((Network, THEIRS, Privacy::Temporary)),
+            ),
+            (
+                "unless networks go before all",
+                private(Use::Always, Privacy::Temporary),
+                flags(false),
+                Some((PolicyOrigin::Default, 1, Privacy::Public)),
+            ),
+            (
+                "and leave it to the host",
+                private(Use::Always, Privacy::Public),
+                flags(true),
+                Some((PolicyOrigin::Default, 1, Privacy::Public)),
+            ),
         ] {
             let policy = settings.policy(said.as_ref());
             let found = policy.map(|policy| {
