@@ -2,13 +2,16 @@
 
 use std::net::Ipv6Addr;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use ipnet::Ipv6Net;
+use mif_core::pvd::PvdSnapshot;
 use mif_tests::{
     deadline::{PATIENCE, bounded},
     dhcp_server::{
         DhcpServer, Offer, Program,
         scene::{Scene, managed},
     },
+    internet::SERVERS,
     isp::ISP_A,
     router::{Daemon as Speaker, LAN},
 };
@@ -24,7 +27,7 @@ fn hex(octets: &[u8]) -> String {
 
 /// OPTION_RT_PREFIX
 fn route_prefix(prefix: &str, seconds: u32) -> Result<Vec<u8>> {
-    let prefix: ipnet::Ipv6Net = prefix.parse()?;
+    let prefix: Ipv6Net = prefix.parse()?;
     /// Lifetime, length, flags, prefix.
     const LENGTH: u16 = 22;
     let medium = 0;
@@ -40,6 +43,55 @@ fn next_hop(router: Ipv6Addr, routes: &[Vec<u8>]) -> Vec<u8> {
     [&router.octets()[..], &routes.concat()].concat()
 }
 
+/// Option 84 with the rows that make this prefix the source for the internet's first server (RFC 7078 §2).
+fn policy(source: &Ipv6Net) -> String {
+    const ROW: u16 = 85;
+    const PREFER_TEMPORARY: u8 = 1;
+    const PRECEDENCE: u8 = 40;
+    let server = Ipv6Net::new_assert(SERVERS[0], 128);
+    let mut octets = vec![PREFER_TEMPORARY];
+    for (prefix, label) in [(&Ipv6Net::default(), 1), (&server, 70), (source, 70)] {
+        let network = &prefix.network().octets()[..usize::from(prefix.prefix_len()).div_ceil(8)];
+        let row = [&[label, PRECEDENCE, prefix.prefix_len()], network].concat();
+        octets.extend([ROW.to_be_bytes(), (row.len() as u16).to_be_bytes()].concat());
+        octets.extend(row);
+    }
+    hex(&octets)
+}
+
+/// A provider with two prefixes on the link: its policy table says which one is for whom, and another table later.
+#[test]
+fn a_networks_policy_table_is_in_force() {
+    const ADDRESS_SELECTION: u16 = 84;
+    bounded(5 * PATIENCE, || {
+        let mut scene = Scene::silent()?;
+        let other = ISP_A.renumbered(2).lan;
+        let mut advertisement = managed(&ISP_A);
+        advertisement.options.extend(ISP_A.renumbered(2).advertisement().options);
+        let router = scene.world.router(&ISP_A);
+        router.namespace().ip(&format!("addr add {}1/64 dev {LAN}", other.network()))?;
+        let offer = Offer { times: (3, 300), ..Offer::new(ISP_A.lan, ISP_A.number) };
+        let with = |source| Offer { options: vec![(ADDRESS_SELECTION, policy(source))], ..offer.clone() };
+        let mut server = DhcpServer::start(router.namespace(), LAN, Program::Kea, &with(&other))?;
+        router.speak(Speaker::Radvd, &advertisement)?;
+        let daemon = scene.site.daemon::<&str>([])?;
+        scene.address(&ISP_A)?;
+        scene.world.host.wait_for_address(&other)?;
+        let prefers = |source: Ipv6Net| {
+            let has_row = |pvd: &PvdSnapshot| {
+                let rows = &pvd.address_selection.as_ref()?.value.rows;
+                rows.iter().any(|row| row.prefix == source).then_some(())
+            };
+            scene.pvd(&ISP_A.pvd(ISP_A.name), "the policy table", has_row)?;
+            scene.uses(scene.world.host.address_in(&source)?.context("it is there")?)
+        };
+        prefers(other)?;
+        server.go_on(&with(&ISP_A.lan))?;
+        prefers(ISP_A.lan)?;
+        daemon.stop()
+    });
+}
+
 #[test]
 fn routes_are_the_pvds_and_the_kernels_and_end() {
     bounded(4 * PATIENCE, || {
@@ -52,7 +104,7 @@ fn routes_are_the_pvds_and_the_kernels_and_end() {
         let config = format!("dhcpv6_options = {{ next_hop = {NEXT_HOP}, route_prefix = {ROUTE_PREFIX} }}");
         let daemon = scene.site.daemon_configured(&config)?;
         let pvd = ISP_A.pvd(ISP_A.name);
-        let prefix: ipnet::Ipv6Net = "2001:db8:77::/48".parse()?;
+        let prefix: Ipv6Net = "2001:db8:77::/48".parse()?;
         scene.address(&ISP_A)?;
         scene.pvd(&pvd, "the route", |pvd| {
             pvd.routes.iter().any(|route| route.route.prefix == prefix).then_some(())
