@@ -42,7 +42,9 @@ pub fn connect<F: Family>(ctx: &SockAddrContext) -> Option<i32> {
         note_own_interface(ctx)?;
     }
     if let Some(reason) = decide::exempt(&socket.destination) {
-        if release(ctx, &socket, noted) || !socket.destination.is_loopback() {
+        // After the hook the kernel takes `::` for `::1` (`__ip6_datagram_connect`, `tcp_v6_connect`).
+        let is_own = socket.destination.is_loopback() || socket.destination.is_unspecified();
+        if release(ctx, &socket, noted) || !is_own {
             report::count(reason, NO_PVD, 0);
             return None;
         }

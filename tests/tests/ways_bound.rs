@@ -38,6 +38,12 @@ const STUCK: &[Way] = &[
     way("udp connect={server} connect={a}",                        ["a",    "ENETUNREACH", "ENETUNREACH", "ENETUNREACH"]),
 ];
 
+/// `::` is `::1` to the kernel. (0.0.0.0 is an address of the interface that is bound, and arrives.)
+#[rustfmt::skip]
+const STUCK_IPV6: &[Way] = &[
+    way("udp connect={server} connect=[::]:9",                     ["a",    "ENETUNREACH", "ENETUNREACH", "ENETUNREACH"]),
+];
+
 #[test]
 fn what_the_application_bound_stays() {
     bounded(6 * PATIENCE, || Stage::new()?.check(&[(&Family::ALL, OWN), (&Family::ALL, OURS)]));
@@ -46,6 +52,10 @@ fn what_the_application_bound_stays() {
 #[test]
 fn what_a_hook_bound_without_privileges() {
     bounded(6 * PATIENCE, || {
-        Stage::new()?.unprivileged().check(&[(&Family::ALL, OWN), (&Family::ALL, STUCK)])
+        Stage::new()?.unprivileged().check(&[
+            (&Family::ALL, OWN),
+            (&Family::ALL, STUCK),
+            (&[Family::Ipv6], STUCK_IPV6),
+        ])
     });
 }

@@ -107,6 +107,9 @@ pub enum SelectorError {
     /// Nothing there.
     #[error("an empty name, expected that of a PvD or an interface; `mif pvd` lists them")]
     Empty,
+    /// A key and nothing more.
+    #[error("nothing after `{0}=`, expected a value")]
+    NoValue(String),
     /// No such key.
     #[error("`{0}` is no property of a PvD, expected id, name, interface, kind or internet")]
     Key(String),
@@ -327,10 +330,10 @@ impl Conditions {
     /// One more, as `key=value`.
     fn add(&mut self, text: &str) -> Result<(), SelectorError> {
         let (key, value) = text.split_once('=').ok_or_else(|| SelectorError::Key(text.into()))?;
-        if value.is_empty() {
-            return Err(SelectorError::Empty);
-        }
         let twice = match key {
+            "id" | "name" | "interface" | "kind" | "internet" if value.is_empty() => {
+                return Err(SelectorError::NoValue(key.into()));
+            }
             "id" => self.id.replace(value.into()).is_some(),
             "name" => self.name.replace(value.into()).is_some(),
             "interface" => self.interface.replace(value.into()).is_some(),

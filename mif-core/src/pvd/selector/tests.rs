@@ -113,13 +113,14 @@ fn groups_keep_their_order_and_may_be_empty() {
 fn texts_that_are_no_selectors() {
     for (text, says) in [
         ("", "an empty name"),
-        ("kind=", "an empty name"),
+        ("kind=", "nothing after `kind=`"),
+        ("=", "`` is no property"),
         ("kind=wireless", "`wireless` is no kind of PvD, expected explicit, implicit, interface or ipv4"),
         ("colour=red", "`colour` is no property of a PvD"),
         ("internet=yes", "internet is true or false, not `yes`"),
         ("kind=explicit+colour=red", "`colour` is no property of a PvD"),
         ("eth0+kind=explicit", "`eth0` is no property of a PvD"),
-        ("kind=explicit+interface=", "an empty name"),
+        ("kind=explicit+interface=", "nothing after `interface=`"),
         ("kind=explicit+kind=ipv4", "`kind` stands here twice"),
         ("kind=explicit+eth0", "`explicit+eth0` is no kind of PvD"),
     ] {

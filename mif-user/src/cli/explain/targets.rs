@@ -42,10 +42,12 @@ pub(super) fn of_addresses(arguments: &[String], source: Option<Ipv6Addr>) -> Re
     Ok(targets)
 }
 
-/// An address; the zone of a link-local one does not matter here, such destinations are left alone.
+/// An address; the zone of a link-local one does not matter here, such destinations are left alone. `::` is the host itself, by
+/// `::1`: the kernel puts that in its place after the hooks (`tcp_v6_connect`), and has none for it among its routes.
 fn address(text: &str) -> Option<Ipv6Addr> {
     let address = text.split_once('%').map_or(text, |(address, _)| address);
-    address.parse::<IpAddr>().ok().map(mapped)
+    let address = address.parse::<IpAddr>().ok().map(mapped)?;
+    Some(if address.is_unspecified() { Ipv6Addr::LOCALHOST } else { address })
 }
 
 /// Asks the system's resolver for the addresses of the names, in its order; those that cannot go with the source that the
@@ -94,8 +96,9 @@ mod tests {
 
     #[test]
     fn addresses_and_names() {
-        let arguments = ["2001:db8::1", "fe80::1%eth0", "192.0.2.1", "::ffff:192.0.2.1", "example.org", ""]
-            .map(str::to_owned);
+        let arguments =
+            ["2001:db8::1", "fe80::1%eth0", "192.0.2.1", "::ffff:192.0.2.1", "example.org", "", "::"]
+                .map(str::to_owned);
         let found: Vec<_> = of_addresses(&arguments, None)
             .expect("no source")
             .into_iter()
@@ -111,7 +114,8 @@ mod tests {
                 is("192.0.2.1"),
                 is("192.0.2.1"),
                 named("example.org"),
-                named("")
+                named(""),
+                is("::1")
             ]
         );
     }
