@@ -72,7 +72,17 @@ pub enum SolicitError {
     NoInterface,
     /// Anything else.
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+impl From<Errno> for SolicitError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::EADDRNOTAVAIL => Self::NoAddress,
+            Errno::ENODEV | Errno::ENXIO | Errno::ENETDOWN | Errno::ENETUNREACH => Self::NoInterface,
+            errno => Self::Io(errno.into()),
+        }
+    }
 }
 
 /// `ICMPV6_FILTER` (linux/icmpv6.h); libc does not name it.
@@ -193,14 +203,8 @@ impl RaSocket {
             libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: [0; 16] }, ipi6_ifindex: ifindex };
         let control = [ControlMessage::Ipv6PacketInfo(&from), ControlMessage::Ipv6HopLimit(&HOP_LIMIT)];
         let data = [IoSlice::new(icmp)];
-        match sendmsg(self.fd.get().as_raw_fd(), &data, &control, MsgFlags::empty(), Some(&to)) {
-            Ok(_) => Ok(()),
-            Err(Errno::EADDRNOTAVAIL) => Err(SolicitError::NoAddress),
-            Err(Errno::ENODEV | Errno::ENXIO | Errno::ENETDOWN | Errno::ENETUNREACH) => {
-                Err(SolicitError::NoInterface)
-            }
-            Err(errno) => Err(SolicitError::Io(errno.into())),
-        }
+        sendmsg(self.fd.get().as_raw_fd(), &data, &control, MsgFlags::empty(), Some(&to))?;
+        Ok(())
     }
 }
 
@@ -249,7 +253,7 @@ fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> nix::Result<Received> {
 
 /// The Ethernet address of an interface (SIOCGIFHWADDR); `None` for interfaces of another kind, which the solicitation says nothing
 /// of (RFC 4861 §4.1 has it as a SHOULD). Not by a list of all interfaces, which a thousand of them would each ask for.
-fn ethernet_address(socket: &OwnedFd, ifindex: u32) -> io::Result<Option<[u8; 6]>> {
+fn ethernet_address(socket: &OwnedFd, ifindex: u32) -> nix::Result<Option<[u8; 6]>> {
     let name = nix::net::if_::if_indextoname(ifindex)?;
     // SAFETY: a plain C structure, of which zeros are a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -258,7 +262,7 @@ fn ethernet_address(socket: &OwnedFd, ifindex: u32) -> io::Result<Option<[u8; 6]
     }
     // SAFETY: SIOCGIFHWADDR reads the name from an ifreq, and writes the address to it.
     if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) } != 0 {
-        return Err(io::Error::last_os_error());
+        return Err(Errno::last());
     }
     // SAFETY: the kernel has written this member.
     let address = unsafe { request.ifr_ifru.ifru_hwaddr };
