@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long)]
     quick: bool,
     /// Only these parts: sockets (connections, datagrams, throughput, the hooks' run time), egress (tc, packet by packet),
-    /// control (from events to the maps), daemon (memory, wake-ups)
+    /// control (from events to the maps), daemon (memory, wake-ups), dhcpv6 (a thousand clients at rest, and an answer)
     #[arg(long, value_name = "PART,...")]
     only: Option<String>,
     /// Put figures and chart into docs/ as well
