@@ -58,14 +58,7 @@ pub fn measure(plan: &Plan, progress: &mut Progress, report: &mut Report) -> Res
 
     progress.step(format!("daemon, {n}: at rest"));
     let rest = Rest::of(daemon.id(), plan.idle)?;
-    let mut row = Row::new("daemon, resident memory, MiB", &n);
-    row.mif = Some(Figure::exact(rest.resident));
-    row.note = rest.note.clone();
-    report.rows.push(row.with_goal(Goal::AtMost(20.0)));
-    let mut row = Row::new("daemon at rest, wake-ups", format!("{} s, {n}", plan.idle));
-    row.mif = Some(Figure::exact(rest.switches as f64));
-    row.note = format!("{} clock ticks of processor time", rest.ticks);
-    report.rows.push(row.with_goal(Goal::AtMost(0.0)));
+    report.rows.extend(rest.rows(("daemon", "daemon at rest"), &n, plan.idle, 20.0));
 
     progress.step(format!("daemon, {n}: one changed advertisement"));
     report.rows.push(follow(&daemon, &senders, plan, &n, progress)?);

@@ -78,14 +78,7 @@ pub fn measure(plan: &Plan, progress: &mut Progress, report: &mut Report) -> Res
     }
     progress.step(format!("DHCPv6, {n}: at rest"));
     let rest = Rest::of(daemon.id(), plan.idle)?;
-    let mut row = Row::new("DHCPv6 clients at rest, resident memory, MiB", &n);
-    row.mif = Some(Figure::exact(rest.resident));
-    row.note = rest.note.clone();
-    report.rows.push(row.with_goal(Goal::AtMost(40.0)));
-    let mut row = Row::new("DHCPv6 clients at rest, wake-ups", format!("{} s, {n}", plan.idle));
-    row.mif = Some(Figure::exact(rest.switches as f64));
-    row.note = format!("{} clock ticks of processor time", rest.ticks);
-    report.rows.push(row.with_goal(Goal::AtMost(0.0)));
+    report.rows.extend(rest.rows(("DHCPv6 clients at rest", "DHCPv6 clients at rest"), &n, plan.idle, 40.0));
 
     progress.step("DHCPv6: from an answer to the tables");
     let (maps, mut notices) = (site.maps()?, daemon.watch()?);

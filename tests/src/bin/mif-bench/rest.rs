@@ -4,6 +4,11 @@ use std::{fs, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 
+use crate::{
+    figure::{Figure, Goal},
+    report::Row,
+};
+
 /// /proc counts in kibibytes.
 const KIB_PER_MIB: f64 = 1024.0;
 
@@ -15,13 +20,13 @@ const QUIET: u32 = 5;
 /// What was seen.
 pub struct Rest {
     /// Resident memory, MiB.
-    pub resident: f64,
+    resident: f64,
     /// What of it is whose.
-    pub note: String,
+    note: String,
     /// Wake-ups.
-    pub switches: u64,
+    switches: u64,
     /// Clock ticks of processor time.
-    pub ticks: u64,
+    ticks: u64,
 }
 
 impl Rest {
@@ -50,6 +55,18 @@ impl Rest {
             switches: after.switches - before.switches,
             ticks: after.ticks - before.ticks,
         })
+    }
+
+    /// What was seen in `seconds`, as rows: the memory of `whose`, of which there may be so many MiB, and the wake-ups at `rest`, of which
+    /// there may be none.
+    pub fn rows(&self, (whose, rest): (&str, &str), n: &str, seconds: u64, most: f64) -> [Row; 2] {
+        let mut memory = Row::new(format!("{whose}, resident memory, MiB"), n);
+        memory.mif = Some(Figure::exact(self.resident));
+        memory.note.clone_from(&self.note);
+        let mut wake_ups = Row::new(format!("{rest}, wake-ups"), format!("{seconds} s, {n}"));
+        wake_ups.mif = Some(Figure::exact(self.switches as f64));
+        wake_ups.note = format!("{} clock ticks of processor time", self.ticks);
+        [memory.with_goal(Goal::AtMost(most)), wake_ups.with_goal(Goal::AtMost(0.0))]
     }
 }
 
